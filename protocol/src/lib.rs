@@ -1,1 +1,33 @@
+//! RTMP and FLV on the wire, sans-io: bytes in, values out.
+//!
+//! Nothing here knows a socket, a clock, a file or a random number generator; what an RTMP server,
+//! relay or load generator needs of them is passed in. No input makes it panic, and nothing is
+//! allocated because a peer declared a size: memory grows with bytes that arrived, under limits
+//! that are named constants or parameters.
+//!
+//! | module | what | after |
+//! |---|---|---|
+//! | [`handshake`] | C0–S2, simple and digest, both roles | RTMP 1.0 section 5.2 |
+//! | [`chunk`] | chunk stream reader and writer | RTMP 1.0 section 5.3, 5.4.1, 5.4.2 |
+//! | [`message`] | type ids, control messages, aggregates | RTMP 1.0 section 5.4, 6.2, 7.1.6 |
+//! | [`amf0`] | the values in commands and metadata | AMF 0 (2007) |
+//! | [`command`] | connect, statuses, typed views of commands | RTMP 1.0 section 7.2, Enhanced RTMP v2 |
+//! | [`flv`] | FLV file header and tags | FLV 10.1 Annex E.2–E.4.1 |
+//! | [`codec`] | sequence header, key frame or other, of one media message | FLV 10.1 Annex E.4.2–E.4.3, Enhanced RTMP v2 |
+
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
+
+pub mod amf0;
+pub mod chunk;
+pub mod codec;
+pub mod command;
+pub mod flv;
+pub mod handshake;
+pub mod message;
+
+mod wire;

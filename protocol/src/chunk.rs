@@ -1,0 +1,607 @@
+//! Chunk streams: messages cut into chunks and interleaved (RTMP 1.0 section 5.3).
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use crate::message::{ABORT, CSID_CONTROL, SET_CHUNK_SIZE};
+use crate::wire::{append, recycle, u24, u24_bytes, Fields};
+
+/// The chunk size of both sides until they say otherwise.
+pub const DEFAULT_CHUNK_SIZE: usize = 128;
+/// The longest message: its length is a 24-bit field.
+pub const MAX_MESSAGE: usize = 0xFF_FFFF;
+/// The longest chunk header; what `ChunkReader::read` leaves over is always shorter.
+pub const MAX_HEADER: usize = 18;
+
+/// A timestamp field of this value says that the extended one follows.
+const EXTENDED: u32 = 0xFF_FFFF;
+/// How many times `max_message` may lie in unfinished messages of one session.
+const PARTIAL_MESSAGES: usize = 4;
+/// Chunks that any message may take. Above it a message may take as many as `max_message` needs at
+/// the default chunk size: every chunk costs a header's work, so a peer that cuts into single bytes
+/// gets small messages through, and cannot make a large one cost a hundred times its worth.
+const MIN_CHUNK_BUDGET: usize = 16 * 1024;
+/// The largest timestamp of a type-0 chunk that a type-3 chunk after it repeats as a delta, in ms.
+/// The specification has it so, and FFmpeg counts on it when a stream starts at its frame interval;
+/// librtmp and nginx-rtmp mean "the same timestamp" instead, and would jump by hours.
+const MAX_FIRST_DELTA: u32 = 5000;
+
+/// What a peer may ask of a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A chunk stream id from here on is an error.
+    pub max_streams: u32,
+    /// The longest message, in bytes. Unfinished messages of a session hold at most four times this.
+    pub max_message: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_streams: 32, max_message: 16 * 1024 * 1024 }
+    }
+}
+
+/// Why a peer's chunk stream cannot be read on. None of them can be recovered from.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs)]
+pub enum ChunkError {
+    #[error("chunk stream {csid} where fewer than {max} are allowed")]
+    ChunkStream { csid: u32, max: u32 },
+    #[error("message of {length} bytes on chunk stream {csid}, more than {max}")]
+    MessageTooLarge { csid: u32, length: usize, max: usize },
+    #[error("length changed from {from} to {to} within a message on chunk stream {csid}")]
+    LengthChanged { csid: u32, from: u32, to: u32 },
+    #[error("type changed from {from} to {to} within a message on chunk stream {csid}")]
+    KindChanged { csid: u32, from: u8, to: u8 },
+    #[error("timestamp changed from {from} to {to} within a message on chunk stream {csid}")]
+    TimestampChanged { csid: u32, from: u32, to: u32 },
+    #[error("message stream changed from {from} to {to} within a message on chunk stream {csid}")]
+    StreamIdChanged { csid: u32, from: u32, to: u32 },
+    #[error("chunk size {0}, neither 0 nor the top bit is allowed")]
+    ChunkSize(u32),
+    #[error("first chunk of chunk stream {csid} is of type {fmt} instead of 0")]
+    NoPreviousChunk { csid: u32, fmt: u8 },
+    #[error("unfinished messages hold {bytes} bytes, more than {max}")]
+    TooManyPartialBytes { bytes: usize, max: usize },
+    #[error("message of {length} bytes on chunk stream {csid} takes more than {max} chunks")]
+    TooManyChunks { csid: u32, length: u32, max: usize },
+    #[error("control message of type {kind} has {length} bytes instead of 4")]
+    ControlTooShort { kind: u8, length: usize },
+}
+
+/// A whole message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Message type id, one of the constants in [`crate::message`] or unknown.
+    pub kind: u8,
+    /// Absolute time in ms, modulo 2^32.
+    pub timestamp: u32,
+    /// Message stream id.
+    pub stream_id: u32,
+    /// Chunk stream id.
+    pub csid: u32,
+    /// The message without any header.
+    pub payload: &'a [u8],
+}
+
+/// Puts a peer's chunks together again.
+///
+/// Memory: what arrived of unfinished messages (at most four times `max_message`, and at most twice
+/// that in capacity), plus at most 64 KiB kept for each chunk stream in use.
+#[derive(Debug)]
+pub struct ChunkReader {
+    limits: Limits,
+    chunk_size: usize,
+    /// By chunk stream id; as long as the largest one seen.
+    streams: Vec<Stream>,
+    /// Bytes in the buffers of unfinished messages.
+    partial: usize,
+    /// The chunk whose header has been read but not all of its payload.
+    open: Option<OpenChunk>,
+    /// The chunk stream whose buffer was lent out as the last message.
+    lent: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OpenChunk {
+    csid: u32,
+    left: usize,
+}
+
+/// A complete message of a chunk stream.
+struct Whole<'a> {
+    csid: u32,
+    /// The payload if it is in the input; else it is in the chunk stream's buffer.
+    direct: Option<&'a [u8]>,
+}
+
+/// One chunk stream: its last header and what has arrived of its message.
+#[derive(Debug, Clone, Default)]
+struct Stream {
+    buffer: Vec<u8>,
+    timestamp: u32,
+    /// What the last timestamp field said, absolute or delta, from the extended field if it had one.
+    field: u32,
+    /// What a type-3 chunk that starts a message adds.
+    delta: u32,
+    length: u32,
+    stream_id: u32,
+    chunks: u32,
+    kind: u8,
+    used: bool,
+    extended: bool,
+    /// A message has begun and is not complete.
+    unfinished: bool,
+}
+
+/// A chunk header as it stands in the input.
+struct ChunkHeader {
+    fmt: u8,
+    /// Bytes of the header.
+    size: usize,
+    /// Timestamp or delta, and whether it came from the extended field; types 0, 1, 2.
+    field: u32,
+    extended: bool,
+    /// Types 0 and 1.
+    length: u32,
+    kind: u8,
+    /// Type 0.
+    stream_id: u32,
+}
+
+impl ChunkReader {
+    /// A reader at the start of a chunk stream, right behind the handshake.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            chunk_size: DEFAULT_CHUNK_SIZE,
+            streams: Vec::new(),
+            partial: 0,
+            open: None,
+            lent: None,
+        }
+    }
+
+    /// Other limits from the next chunk header on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// The chunk size the peer has set, cut to `max_message`.
+    pub fn chunk_size(&self) -> usize {
+        self.chunk_size
+    }
+
+    /// Bytes of unfinished messages held now.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial
+    }
+
+    /// The next message in `input`, which is advanced past all that was used.
+    ///
+    /// `Ok(None)` asks for more input: what is left (less than [`MAX_HEADER`] bytes, an incomplete
+    /// header) must stand in front of the next bytes. A message that lies in `input` in one chunk is
+    /// a borrow of `input`; any other has been gathered in a buffer. Set Chunk Size and Abort are
+    /// carried out here, in their place among the chunks, and not returned. After an error the
+    /// reader is of no more use.
+    pub fn read<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Message<'a>>, ChunkError> {
+        let Whole { csid, direct } = loop {
+            self.take_back();
+            let Some(whole) = self.next_message(input)? else { return Ok(None) };
+            let Some(stream) = self.stream(whole.csid) else { return Ok(None) };
+            let kind = stream.kind;
+            if kind != SET_CHUNK_SIZE && kind != ABORT {
+                break whole;
+            }
+            let mut payload = Fields(whole.direct.unwrap_or(&stream.buffer));
+            let length = payload.0.len();
+            let value = payload.u32().ok_or(ChunkError::ControlTooShort { kind, length })?;
+            match kind {
+                SET_CHUNK_SIZE => self.set_chunk_size(value)?,
+                _ => self.abort(value),
+            }
+        };
+        let Some(stream) = self.stream(csid) else { return Ok(None) };
+        Ok(Some(Message {
+            kind: stream.kind,
+            timestamp: stream.timestamp,
+            stream_id: stream.stream_id,
+            csid,
+            payload: direct.unwrap_or(&stream.buffer),
+        }))
+    }
+
+    /// Reads chunks until a message is complete.
+    fn next_message<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Whole<'a>>, ChunkError> {
+        loop {
+            let chunk = match self.open {
+                Some(chunk) => chunk,
+                None => match self.begin_chunk(input)? {
+                    Some(chunk) => chunk,
+                    None => return Ok(None),
+                },
+            };
+            let Some(stream) = self.streams.get_mut(chunk.csid as usize) else { return Ok(None) };
+            let length = stream.length as usize;
+            let available = chunk.left.min(input.len());
+            let Some((part, rest)) = input.split_at_checked(available) else { return Ok(None) };
+            *input = rest;
+
+            if stream.buffer.is_empty() && available == length {
+                stream.unfinished = false;
+                self.open = None;
+                return Ok(Some(Whole { csid: chunk.csid, direct: Some(part) }));
+            }
+
+            self.partial = self.partial.saturating_add(available);
+            let max = self.limits.max_message.saturating_mul(PARTIAL_MESSAGES);
+            if self.partial > max {
+                return Err(ChunkError::TooManyPartialBytes { bytes: self.partial, max });
+            }
+            append(&mut stream.buffer, part, length);
+            if stream.buffer.len() == length {
+                stream.unfinished = false;
+                self.partial = self.partial.saturating_sub(length);
+                self.open = None;
+                self.lent = Some(chunk.csid);
+                return Ok(Some(Whole { csid: chunk.csid, direct: None }));
+            }
+            let left = chunk.left.saturating_sub(available);
+            self.open = (left > 0).then_some(OpenChunk { csid: chunk.csid, left });
+            if left > 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads a chunk header and brings its chunk stream up to date.
+    fn begin_chunk(&mut self, input: &mut &[u8]) -> Result<Option<OpenChunk>, ChunkError> {
+        let Some((fmt, csid, basic)) = basic_header(input) else { return Ok(None) };
+        let max = self.limits.max_streams;
+        if csid >= max {
+            return Err(ChunkError::ChunkStream { csid, max });
+        }
+        let index = csid as usize;
+        if index >= self.streams.len() {
+            self.streams.resize_with(index.saturating_add(1), Stream::default);
+        }
+        let Some(stream) = self.streams.get_mut(index) else { return Ok(None) };
+        // librtmp answers the first ping with type 1 on a fresh control chunk stream
+        if !stream.used && fmt != 0 && !(fmt == 1 && csid == CSID_CONTROL) {
+            return Err(ChunkError::NoPreviousChunk { csid, fmt });
+        }
+        let after_basic = input.get(basic..).unwrap_or_default();
+        let Some(mut header) = message_header(fmt, after_basic, stream) else { return Ok(None) };
+        header.size = header.size.saturating_add(basic);
+
+        if stream.unfinished {
+            stream.go_on(csid, &header)?;
+            let max = self.limits.max_message / DEFAULT_CHUNK_SIZE;
+            let max = max.saturating_add(1).max(MIN_CHUNK_BUDGET);
+            if stream.chunks as usize > max {
+                return Err(ChunkError::TooManyChunks { csid, length: stream.length, max });
+            }
+        } else {
+            stream.start(&header);
+            let (length, max) = (stream.length as usize, self.limits.max_message);
+            if length > max {
+                return Err(ChunkError::MessageTooLarge { csid, length, max });
+            }
+        }
+
+        *input = input.get(header.size..).unwrap_or_default();
+        let left = (stream.length as usize).saturating_sub(stream.buffer.len());
+        let chunk = OpenChunk { csid, left: left.min(self.chunk_size) };
+        self.open = Some(chunk);
+        Ok(Some(chunk))
+    }
+
+    fn stream(&self, csid: u32) -> Option<&Stream> {
+        self.streams.get(csid as usize)
+    }
+
+    /// The buffer lent out as the last message is free again.
+    fn take_back(&mut self) {
+        let Some(csid) = self.lent.take() else { return };
+        if let Some(stream) = self.streams.get_mut(csid as usize) {
+            recycle(&mut stream.buffer);
+        }
+    }
+
+    fn set_chunk_size(&mut self, size: u32) -> Result<(), ChunkError> {
+        if size == 0 || size > 0x7FFF_FFFF {
+            return Err(ChunkError::ChunkSize(size));
+        }
+        // a chunk ends with its message, so a larger size says no more than this one
+        self.chunk_size = (size as usize).min(self.limits.max_message.max(1));
+        Ok(())
+    }
+
+    /// Drops the unfinished message of a chunk stream, if there is one.
+    fn abort(&mut self, csid: u32) {
+        let Some(stream) = self.streams.get_mut(csid as usize) else { return };
+        if stream.unfinished {
+            stream.unfinished = false;
+            self.partial = self.partial.saturating_sub(stream.buffer.len());
+            recycle(&mut stream.buffer);
+        }
+    }
+}
+
+impl Stream {
+    /// A chunk that starts a message.
+    fn start(&mut self, header: &ChunkHeader) {
+        match header.fmt {
+            0 => {
+                self.timestamp = header.field;
+                self.delta = if header.field <= MAX_FIRST_DELTA { header.field } else { 0 };
+                self.stream_id = header.stream_id;
+            }
+            3 => self.timestamp = self.timestamp.wrapping_add(self.delta),
+            _ => {
+                self.timestamp = self.timestamp.wrapping_add(header.field);
+                self.delta = header.field;
+            }
+        }
+        if header.fmt <= 2 {
+            self.field = header.field;
+            self.extended = header.extended;
+        }
+        if header.fmt <= 1 {
+            self.length = header.length;
+            self.kind = header.kind;
+        }
+        self.used = true;
+        self.unfinished = true;
+        self.chunks = 1;
+    }
+
+    /// A chunk that continues a message: whatever its header says must be what was said before.
+    fn go_on(&mut self, csid: u32, header: &ChunkHeader) -> Result<(), ChunkError> {
+        self.chunks = self.chunks.saturating_add(1);
+        if header.fmt <= 1 && header.length != self.length {
+            return Err(ChunkError::LengthChanged { csid, from: self.length, to: header.length });
+        }
+        if header.fmt <= 1 && header.kind != self.kind {
+            return Err(ChunkError::KindChanged { csid, from: self.kind, to: header.kind });
+        }
+        if header.fmt == 0 && header.stream_id != self.stream_id {
+            let (from, to) = (self.stream_id, header.stream_id);
+            return Err(ChunkError::StreamIdChanged { csid, from, to });
+        }
+        if header.fmt == 0 && header.field != self.timestamp {
+            return Err(ChunkError::TimestampChanged {
+                csid,
+                from: self.timestamp,
+                to: header.field,
+            });
+        }
+        if (header.fmt == 1 || header.fmt == 2) && header.field != self.field {
+            return Err(ChunkError::TimestampChanged { csid, from: self.field, to: header.field });
+        }
+        Ok(())
+    }
+
+    /// How many bytes the extended timestamp takes in a type-3 chunk with `rest` behind its basic
+    /// header. Some peers repeat it and some do not, so the bytes are compared with what it would
+    /// be; `None` when too few are there to tell.
+    fn repeated_timestamp(&self, rest: &[u8]) -> Option<usize> {
+        if !self.extended {
+            return Some(0);
+        }
+        let seen = rest.get(..4).unwrap_or(rest);
+        let next = self.timestamp.wrapping_add(self.delta);
+        let repeated = [self.field, self.timestamp, next]
+            .iter()
+            .any(|expected| expected.to_be_bytes().starts_with(seen));
+        match (repeated, seen.len()) {
+            (false, _) => Some(0),
+            (true, 4) => Some(4),
+            (true, _) => None,
+        }
+    }
+}
+
+/// Type, chunk stream id and size of a basic header.
+fn basic_header(input: &[u8]) -> Option<(u8, u32, usize)> {
+    let (&first, rest) = input.split_first()?;
+    let fmt = first >> 6;
+    match (first & 0x3F, rest) {
+        (0, [low, ..]) => Some((fmt, u32::from(*low).saturating_add(64), 2)),
+        (1, [low, high, ..]) => {
+            let id = u32::from(u16::from_le_bytes([*low, *high]));
+            Some((fmt, id.saturating_add(64), 3))
+        }
+        (0 | 1, _) => None,
+        (id, _) => Some((fmt, u32::from(id), 1)),
+    }
+}
+
+/// The rest of a header behind the basic one; its size does not count the basic one.
+fn message_header(fmt: u8, rest: &[u8], stream: &Stream) -> Option<ChunkHeader> {
+    let mut header =
+        ChunkHeader { fmt, size: 0, field: 0, extended: false, length: 0, kind: 0, stream_id: 0 };
+    if fmt == 3 {
+        header.size = stream.repeated_timestamp(rest)?;
+        return Some(header);
+    }
+    let mut fields = Fields(rest);
+    header.field = u24(fields.array()?);
+    header.size = 3;
+    if fmt <= 1 {
+        header.length = u24(fields.array()?);
+        header.kind = fields.u8()?;
+        header.size = 7;
+    }
+    if fmt == 0 {
+        header.stream_id = u32::from_le_bytes(fields.array()?);
+        header.size = 11;
+    }
+    if header.field == EXTENDED {
+        header.field = fields.u32()?;
+        header.extended = true;
+        header.size = header.size.saturating_add(4);
+    }
+    Some(header)
+}
+
+/// What stands in front of a message to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Chunk stream id, 2–65599; others are cut to that.
+    pub csid: u32,
+    /// Absolute time in ms, modulo 2^32.
+    pub timestamp: u32,
+    /// Message type id.
+    pub kind: u8,
+    /// Message stream id.
+    pub stream_id: u32,
+}
+
+/// A chunk header made ready, on the stack.
+struct HeaderBytes {
+    bytes: [u8; MAX_HEADER],
+    len: usize,
+}
+
+impl HeaderBytes {
+    fn new() -> Self {
+        Self { bytes: [0; MAX_HEADER], len: 0 }
+    }
+
+    fn push(&mut self, field: &[u8]) {
+        let end = self.len.saturating_add(field.len());
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            place.copy_from_slice(field);
+            self.len = end;
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Header {
+    fn basic(&self, fmt: u8, out: &mut HeaderBytes) {
+        let fmt = fmt << 6;
+        match self.csid.clamp(2, 65599) {
+            id @ 0..=63 => out.push(&[fmt | id as u8]),
+            id @ 64..=319 => out.push(&[fmt, id.saturating_sub(64) as u8]),
+            id => {
+                let [low, high] = (id.saturating_sub(64) as u16).to_le_bytes();
+                out.push(&[fmt | 1, low, high]);
+            }
+        }
+    }
+
+    fn basic_len(&self) -> usize {
+        match self.csid {
+            0..=63 => 1,
+            64..=319 => 2,
+            _ => 3,
+        }
+    }
+
+    fn is_extended(&self) -> bool {
+        self.timestamp >= EXTENDED
+    }
+
+    fn extended_len(&self) -> usize {
+        if self.is_extended() {
+            4
+        } else {
+            0
+        }
+    }
+
+    /// Bytes of the type-0 header.
+    fn first_len(&self) -> usize {
+        self.basic_len().saturating_add(11).saturating_add(self.extended_len())
+    }
+
+    /// Bytes of each type-3 header.
+    fn next_len(&self) -> usize {
+        self.basic_len().saturating_add(self.extended_len())
+    }
+
+    fn first(&self, payload_len: usize) -> HeaderBytes {
+        let mut out = HeaderBytes::new();
+        self.basic(0, &mut out);
+        out.push(&u24_bytes(self.timestamp.min(EXTENDED)));
+        out.push(&u24_bytes(payload_len as u32));
+        out.push(&[self.kind]);
+        out.push(&self.stream_id.to_le_bytes());
+        if self.is_extended() {
+            out.push(&self.timestamp.to_be_bytes());
+        }
+        out
+    }
+
+    fn next(&self) -> HeaderBytes {
+        let mut out = HeaderBytes::new();
+        self.basic(3, &mut out);
+        if self.is_extended() {
+            out.push(&self.timestamp.to_be_bytes());
+        }
+        out
+    }
+}
+
+/// Gives `put` the pieces of a message's wire form, in order: a type-0 header with the absolute
+/// timestamp, payload, and for the rest type-3 headers, which repeat an extended timestamp.
+///
+/// Two messages of the same bytes have the same wire form, whatever was sent before them. A payload
+/// is cut to [`MAX_MESSAGE`], all that a header can say; `chunk_size` 0 counts as 1.
+pub fn encode(h: &Header, payload: &[u8], chunk_size: usize, mut put: impl FnMut(&[u8])) {
+    let payload = payload.get(..MAX_MESSAGE).unwrap_or(payload);
+    put(h.first(payload.len()).as_slice());
+    let (first, mut rest) = payload.split_at_checked(chunk_size.max(1)).unwrap_or((payload, &[]));
+    put(first);
+    if rest.is_empty() {
+        return;
+    }
+    let next = h.next();
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at_checked(chunk_size.max(1)).unwrap_or((rest, &[]));
+        put(next.as_slice());
+        put(part);
+        rest = after;
+    }
+}
+
+/// How many bytes [`encode`] puts.
+pub fn encoded_len(h: &Header, payload_len: usize, chunk_size: usize) -> usize {
+    let payload_len = payload_len.min(MAX_MESSAGE);
+    let chunks = payload_len.div_ceil(chunk_size.max(1));
+    let continuations = chunks.saturating_sub(1).saturating_mul(h.next_len());
+    h.first_len().saturating_add(payload_len).saturating_add(continuations)
+}
+
+/// Appends a message's wire form.
+pub fn write(out: &mut Vec<u8>, h: &Header, payload: &[u8], chunk_size: usize) {
+    out.reserve(encoded_len(h, payload.len(), chunk_size));
+    encode(h, payload, chunk_size, |piece| out.extend_from_slice(piece));
+}
+
+/// Where the payload lies in what [`encode`] put: one range for each chunk that has any.
+pub fn payload_ranges(
+    h: &Header,
+    payload_len: usize,
+    chunk_size: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    let (chunk_size, next_len) = (chunk_size.max(1), h.next_len());
+    let mut left = payload_len.min(MAX_MESSAGE);
+    let mut at = h.first_len();
+    std::iter::from_fn(move || {
+        if left == 0 {
+            return None;
+        }
+        let end = at.saturating_add(left.min(chunk_size));
+        let range = at..end;
+        left = left.saturating_sub(chunk_size);
+        at = end.saturating_add(next_len);
+        Some(range)
+    })
+}
