@@ -185,7 +185,10 @@ impl ChunkReader {
     /// a borrow of `input`; any other has been gathered in a buffer. Set Chunk Size and Abort are
     /// carried out here, in their place among the chunks, and not returned. After an error the
     /// reader is of no more use.
-    pub fn read<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Message<'a>>, ChunkError> {
+    pub fn read<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut &'b [u8],
+    ) -> Result<Option<Message<'a>>, ChunkError> {
         let Whole { csid, direct } = loop {
             self.take_back();
             let Some(whole) = self.next_message(input)? else { return Ok(None) };

@@ -110,7 +110,10 @@ impl FlvReader {
     /// `Ok(None)` asks for more input: what is left (less than [`MAX_LEFTOVER`] bytes) must stand in
     /// front of the next bytes. A tag that lies whole in `input` is a borrow of it. Back pointers
     /// are not looked at, as many writers get them wrong, and tags of unknown types are skipped.
-    pub fn read<'a>(&'a mut self, input: &mut &'a [u8]) -> Result<Option<Tag<'a>>, FlvError> {
+    pub fn read<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut &'b [u8],
+    ) -> Result<Option<Tag<'a>>, FlvError> {
         if std::mem::take(&mut self.lent) {
             recycle(&mut self.buffer);
         }
