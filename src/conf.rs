@@ -1,0 +1,194 @@
+//! The `rtmp`, `server` and `application` blocks: parsed, inherited, checked, and handed to
+//! sessions as plain structs.
+//!
+//! A directive is declared once, in the table of the feature it belongs to, with its name, its
+//! contexts, its default and its setter. A feature is a file with a `settings!` struct and a table;
+//! it is added in three places of this file: [`TABLES`], [`Scope`] and the struct that sessions read.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// Declares the settings of a feature: the struct that sessions read, and the one that a block
+/// fills with what is said in it.
+///
+/// A setting whose directive has a default always has a value in the end; any other is `Option`
+/// or a list, and empty if nothing is said.
+macro_rules! settings {
+    (
+        $(#[$conf_meta:meta])*
+        pub struct $conf:ident, $scope:ident {
+            $($(#[$meta:meta])* pub $name:ident: $type:ty,)+
+        }
+    ) => {
+        $(#[$conf_meta])*
+        #[derive(Debug, Clone)]
+        pub struct $conf {
+            $($(#[$meta])* pub $name: $type,)+
+        }
+
+        #[doc = concat!("What a block says of [`", stringify!($conf), "`].")]
+        #[derive(Debug, Clone, Default)]
+        pub struct $scope {
+            $($(#[$meta])* pub $name: Option<$type>,)+
+        }
+
+        impl $scope {
+            /// Takes from the enclosing block what this one leaves unsaid.
+            pub fn inherit(&mut self, outer: &Self) {
+                $(if self.$name.is_none() {
+                    self.$name.clone_from(&outer.$name);
+                })+
+            }
+
+            /// The settings as they hold in the end.
+            pub fn resolve(&self) -> $conf {
+                $conf { $($name: self.$name.clone().unwrap_or_default(),)+ }
+            }
+        }
+    };
+}
+
+pub mod access;
+pub mod blocks;
+pub mod cluster;
+pub mod directive;
+pub mod limit;
+pub mod listen;
+pub mod live;
+pub mod log;
+pub mod ngx;
+pub mod parse;
+pub mod resolver;
+pub mod server_name;
+pub mod session;
+pub mod value;
+
+pub use access::{AccessRule, Kind};
+pub use listen::Listen;
+pub use live::{LiveConf, MergeWindow, Meta, OutQueue};
+pub use log::LogTarget;
+pub use ngx::{main_conf, main_conf_of};
+pub use resolver::ResolverConf;
+pub use session::SessionConf;
+pub use value::{ConfError, Msec};
+
+/// The type of nginx modules whose directives stand in the `rtmp` block: "RTMP".
+pub const RTMP_MODULE_TYPE: usize = 0x504d_5452;
+
+/// Every directive inside the `rtmp` block.
+pub const TABLES: &[&[directive::Directive]] = &[
+    blocks::DIRECTIVES,
+    listen::DIRECTIVES,
+    server_name::DIRECTIVES,
+    session::DIRECTIVES,
+    live::DIRECTIVES,
+    access::DIRECTIVES,
+    limit::DIRECTIVES,
+    log::DIRECTIVES,
+    resolver::DIRECTIVES,
+    cluster::DIRECTIVES,
+];
+
+/// What one block says, feature by feature.
+#[derive(Default)]
+pub struct Scope {
+    /// One client's connection.
+    pub session: session::SessionScope,
+    /// Streams and their players.
+    pub live: live::LiveScope,
+    /// Who may publish and play.
+    pub access: access::AccessScope,
+    /// How many may.
+    pub limit: limit::LimitScope,
+    /// The access log.
+    pub log: log::LogScope,
+    /// Name servers.
+    pub resolver: resolver::ResolverScope,
+    /// Several workers as one server.
+    pub cluster: cluster::ClusterScope,
+}
+
+impl Scope {
+    /// Takes from the enclosing block what this one leaves unsaid.
+    pub fn inherit(&mut self, outer: &Scope) {
+        self.session.inherit(&outer.session);
+        self.live.inherit(&outer.live);
+        self.access.inherit(&outer.access);
+        self.limit.inherit(&outer.limit);
+        self.log.inherit(&outer.log);
+        self.resolver.inherit(&outer.resolver);
+        self.cluster.inherit(&outer.cluster);
+    }
+}
+
+/// The `rtmp` block.
+pub struct MainConf {
+    /// The servers, in the order of the file.
+    pub servers: Vec<Rc<ServerConf>>,
+    /// The addresses they listen on.
+    pub listens: Vec<Rc<Listen>>,
+    /// Size of the shared zone in which workers find each other's streams, in bytes.
+    pub zone_size: usize,
+    /// Whether players find streams that other workers hold.
+    pub auto_pull: bool,
+    /// Path prefix of the workers' own sockets, through which they pull from each other.
+    pub auto_pull_port: String,
+    /// Name servers for what belongs to no server.
+    pub resolver: ResolverConf,
+    // what nginx's listening sockets point at
+    _ports: Vec<Box<listen::Port>>,
+}
+
+/// A `server` block. Its session settings are read as its own fields.
+pub struct ServerConf {
+    /// What names the server in shared memory: its first address and first name, so that it stays
+    /// the same when a reload adds others.
+    pub id: String,
+    /// Its names as they are written.
+    pub names: Vec<String>,
+    /// How its clients' connections are treated.
+    pub session: SessionConf,
+    /// Name servers.
+    pub resolver: ResolverConf,
+    applications: HashMap<Vec<u8>, Rc<AppConf>>,
+}
+
+impl ServerConf {
+    /// The application that serves clients of `app`: the one of that name, else `*`.
+    pub fn application(&self, app: &[u8]) -> Option<Rc<AppConf>> {
+        let any: &[u8] = b"*";
+        self.applications.get(app).or_else(|| self.applications.get(any)).cloned()
+    }
+
+    /// All applications, in no order.
+    pub fn applications(&self) -> impl Iterator<Item = &Rc<AppConf>> {
+        self.applications.values()
+    }
+}
+
+impl Deref for ServerConf {
+    type Target = SessionConf;
+
+    fn deref(&self) -> &SessionConf {
+        &self.session
+    }
+}
+
+/// An `application` block.
+pub struct AppConf {
+    /// As it is written; `*` serves every name that no other block has.
+    pub name: Vec<u8>,
+    /// [`ServerConf::id`] of its server.
+    pub server_id: String,
+    /// Streams and their players.
+    pub live: LiveConf,
+    /// Who may publish and play: the first rule that matches decides, none allows.
+    pub access: Vec<AccessRule>,
+    /// How many clients may be connected at a time.
+    pub max_connections: Option<u32>,
+    /// Where a line goes when a client's session ends.
+    pub access_log: Vec<LogTarget>,
+    /// Name servers.
+    pub resolver: ResolverConf,
+}

@@ -1,0 +1,144 @@
+//! Who may publish and play.
+
+use std::net::IpAddr;
+
+use super::directive::{setting, Directive, MSA, ONE_OR_TWO};
+use super::value::{self, Args, ConfError};
+use super::{AppConf, Scope};
+
+/// The directives.
+pub const DIRECTIVES: &[Directive] = &[
+    setting(c"allow", MSA, None, ONE_OR_TWO, |scope, args| rule(scope, args, true)),
+    setting(c"deny", MSA, None, ONE_OR_TWO, |scope, args| rule(scope, args, false)),
+];
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// To send a stream.
+    Publish,
+    /// To receive one.
+    Play,
+}
+
+/// One `allow` or `deny`.
+#[derive(Debug, Clone)]
+pub struct AccessRule {
+    /// What it decides.
+    pub allow: bool,
+    /// Only for publishing or only for playing; `None`: for both.
+    pub kind: Option<Kind>,
+    /// For whom.
+    pub net: Net,
+}
+
+/// A set of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Net {
+    /// Every client.
+    All,
+    /// Clients of a unix socket.
+    Unix,
+    /// IPv4 addresses with the same first `prefix` bits.
+    V4 {
+        /// Whose bits.
+        net: u32,
+        /// How many, at most 32.
+        prefix: u32,
+    },
+    /// IPv6 addresses with the same first `prefix` bits.
+    V6 {
+        /// Whose bits.
+        net: u128,
+        /// How many, at most 128.
+        prefix: u32,
+    },
+}
+
+impl Net {
+    /// Whether `ip` is in the set; `None` is a client of a unix socket.
+    pub fn contains(&self, ip: Option<IpAddr>) -> bool {
+        match (self, ip.map(|ip| ip.to_canonical())) {
+            (Net::All, _) | (Net::Unix, None) => true,
+            (Net::V4 { net, prefix }, Some(IpAddr::V4(ip))) => {
+                let differ = net ^ u32::from(ip);
+                differ.checked_shr(32 - prefix).unwrap_or(0) == 0
+            }
+            (Net::V6 { net, prefix }, Some(IpAddr::V6(ip))) => {
+                let differ = net ^ u128::from(ip);
+                differ.checked_shr(128 - prefix).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+
+    /// Reads `all`, `unix:`, an address or an address and a prefix.
+    fn parse(word: &[u8]) -> Option<Net> {
+        match word {
+            b"all" => return Some(Net::All),
+            b"unix:" => return Some(Net::Unix),
+            _ => {}
+        }
+        let word = std::str::from_utf8(word).ok()?;
+        let (ip, prefix) = match word.split_once('/') {
+            Some((ip, prefix)) => (ip, Some(prefix)),
+            None => (word, None),
+        };
+        let prefix = |bits: u32| match prefix {
+            None => Some(bits),
+            Some(text) => value::number(text.as_bytes(), &(0..=bits)).ok(),
+        };
+        match ip.parse().ok()? {
+            IpAddr::V4(ip) => Some(Net::V4 { net: ip.into(), prefix: prefix(32)? }),
+            IpAddr::V6(ip) => Some(Net::V6 { net: ip.into(), prefix: prefix(128)? }),
+        }
+    }
+}
+
+impl AppConf {
+    /// Whether a client with the address `ip` may do what it asks for; `None` is a client of a
+    /// unix socket.
+    pub fn allowed(&self, kind: Kind, ip: Option<IpAddr>) -> bool {
+        let applies =
+            |rule: &&AccessRule| rule.kind.is_none_or(|only| only == kind) && rule.net.contains(ip);
+        self.access.iter().find(applies).is_none_or(|rule| rule.allow)
+    }
+}
+
+/// The rules of a block, in the order of the file.
+#[derive(Default)]
+pub struct AccessScope {
+    rules: Vec<AccessRule>,
+}
+
+impl AccessScope {
+    /// The block's own rules come first, then those of the enclosing one.
+    pub fn inherit(&mut self, outer: &Self) {
+        self.rules.extend_from_slice(&outer.rules);
+    }
+
+    /// The rules as they are tried.
+    pub fn resolve(&self) -> Vec<AccessRule> {
+        self.rules.clone()
+    }
+}
+
+/// `allow [publish|play] address|CIDR|unix:|all`, and `deny`
+fn rule(scope: &mut Scope, args: &Args<'_>, allow: bool) -> Result<(), ConfError> {
+    let (kind, net) = match args.values() {
+        [net] => (None, *net),
+        [kind, net] => {
+            let kinds = [("publish", Kind::Publish), ("play", Kind::Play)];
+            (Some(value::choice(kind, &kinds)?), *net)
+        }
+        _ => return Err(ConfError::Logged),
+    };
+    let net = Net::parse(net).ok_or_else(|| {
+        ConfError::invalid(
+            net,
+            "an address, a CIDR block such as \"192.168.1.0/24\", \"unix:\" or \"all\"",
+        )
+    })?;
+    scope.access.rules.push(AccessRule { allow, kind, net });
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Streams and their players.
+
+use super::directive::{flag, setting, size, time, Directive, MSA, ONE, SOME};
+use super::value::{self, Args, ConfError, Msec};
+use super::Scope;
+
+settings! {
+    /// Streams and their players.
+    pub struct LiveConf, LiveScope {
+        /// Whether clients can publish and play at all.
+        pub live: bool,
+        /// How much of a stream is kept for players to come, in whole groups of pictures;
+        /// 0: nothing.
+        pub cache_time: Msec,
+        /// The most that is kept of a stream, in bytes.
+        pub cache_size: usize,
+        /// Whether a player that lags jumps to each new key frame.
+        pub low_latency: bool,
+        /// Whether a joining player gets all that is kept, not only `cache_time` of it.
+        pub send_all: bool,
+        /// How long messages are gathered for one write.
+        pub merge_window: MergeWindow,
+        /// Whether a stream without a source can be waited for.
+        pub idle_streams: bool,
+        /// How long a player waits for a source; 0: for ever.
+        pub idle_timeout: Msec,
+        /// How long a publisher may be silent.
+        pub drop_idle_publisher: Option<Msec>,
+        /// Whether a player's first video message is a key frame.
+        pub wait_key: bool,
+        /// Whether a player gets no audio before its first video.
+        pub wait_video: bool,
+        /// Whether players are told when the publisher comes and goes.
+        pub publish_notify: bool,
+        /// Whether NetStream.Play.Start and Stop tell when the publisher comes and goes, instead
+        /// of when the play was accepted.
+        pub play_restart: bool,
+        /// The drift that the older modules corrected: absolute timestamps leave none.
+        pub sync: Option<Msec>,
+        /// Whether audio and video share a chunk stream.
+        pub interleave: bool,
+        /// A time to gather messages for one write, as the older modules name it; 0: `merge_window`.
+        pub buffer: Msec,
+        /// What players get as metadata.
+        pub meta: Meta,
+        /// How far a player may fall behind.
+        pub out_queue: OutQueue,
+    }
+}
+
+/// How long messages are gathered for one write to each player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MergeWindow {
+    /// What one turn of the event loop brought; longer when the worker is busy.
+    #[default]
+    Auto,
+    /// So many milliseconds.
+    Fixed(Msec),
+}
+
+/// What players get as metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Meta {
+    /// Rebuilt from the properties that are known.
+    On,
+    /// None.
+    Off,
+    /// The publisher's, byte for byte.
+    #[default]
+    Copy,
+}
+
+/// How far a player may fall behind before it is moved to a key frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutQueue {
+    /// In milliseconds of the stream.
+    pub time: Option<Msec>,
+    /// In bytes of the stream.
+    pub size: Option<usize>,
+    /// So many moves are allowed before the player is closed.
+    pub drops: Option<u32>,
+}
+
+/// Players commonly buffer a second: gathering for longer would starve them.
+const MERGE_WINDOW_MAX: Msec = 1000;
+/// From a key frame of a small picture to what a 32-bit process could still map.
+const CACHE_SIZES: std::ops::RangeInclusive<usize> = 64 << 10..=2 << 30;
+/// A queue must hold at least one message of a common size.
+const QUEUE_SIZES: std::ops::RangeInclusive<usize> = 64 << 10..=2 << 30;
+/// More moves than this are no limit.
+const DROPS: std::ops::RangeInclusive<u32> = 0..=1_000_000;
+
+/// The directives.
+pub const DIRECTIVES: &[Directive] = &[
+    flag(c"live", MSA, "off", |s| &mut s.live.live),
+    time(c"cache_time", MSA, "0", |s| &mut s.live.cache_time),
+    size(c"cache_size", MSA, "16m", |s| &mut s.live.cache_size, CACHE_SIZES),
+    flag(c"low_latency", MSA, "off", |s| &mut s.live.low_latency),
+    flag(c"send_all", MSA, "off", |s| &mut s.live.send_all),
+    setting(c"merge_window", MSA, Some("auto"), ONE, merge_window),
+    flag(c"idle_streams", MSA, "on", |s| &mut s.live.idle_streams),
+    time(c"idle_timeout", MSA, "0", |s| &mut s.live.idle_timeout),
+    setting(c"drop_idle_publisher", MSA, Some("off"), ONE, drop_idle_publisher),
+    flag(c"wait_key", MSA, "on", |s| &mut s.live.wait_key),
+    flag(c"wait_video", MSA, "off", |s| &mut s.live.wait_video),
+    flag(c"publish_notify", MSA, "off", |s| &mut s.live.publish_notify),
+    flag(c"play_restart", MSA, "off", |s| &mut s.live.play_restart),
+    setting(c"sync", MSA, Some("300ms"), ONE, sync),
+    flag(c"interleave", MSA, "off", |s| &mut s.live.interleave),
+    time(c"buffer", MSA, "0", |s| &mut s.live.buffer),
+    setting(c"meta", MSA, Some("copy"), ONE, meta),
+    setting(c"out_queue", MSA, Some("10s"), SOME, out_queue),
+];
+
+fn merge_window(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+    let window = match args.first() {
+        b"auto" => MergeWindow::Auto,
+        word => match value::time_up_to(word, MERGE_WINDOW_MAX) {
+            Ok(time) => MergeWindow::Fixed(time),
+            Err(ConfError::Invalid { value, must_be }) => {
+                let must_be = format!("\"auto\" or {must_be}");
+                return Err(ConfError::Invalid { value, must_be });
+            }
+            Err(err) => return Err(err),
+        },
+    };
+    value::once(&mut scope.live.merge_window, window)
+}
+
+fn drop_idle_publisher(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+    value::once(&mut scope.live.drop_idle_publisher, value::time_or_off(args.first())?)
+}
+
+fn sync(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+    value::once(&mut scope.live.sync, value::time_or_off(args.first())?)
+}
+
+fn meta(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+    let names = [("on", Meta::On), ("off", Meta::Off), ("copy", Meta::Copy)];
+    value::once(&mut scope.live.meta, value::choice(args.first(), &names)?)
+}
+
+/// `out_queue [time] [size=size] [drop=number]`
+fn out_queue(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+    let mut queue = OutQueue::default();
+    for &word in args.values() {
+        if let Some(size) = word.strip_prefix(b"size=") {
+            value::once(&mut queue.size, value::size(size, &QUEUE_SIZES)?)?;
+        } else if let Some(drops) = word.strip_prefix(b"drop=") {
+            value::once(&mut queue.drops, value::number(drops, &DROPS)?)?;
+        } else {
+            let time = value::time(word).map_err(|_| {
+                ConfError::invalid(word, "a time, \"size=size\" or \"drop=number\"")
+            })?;
+            value::once(&mut queue.time, time)?;
+        }
+    }
+    if queue.time.is_none() && queue.size.is_none() {
+        return Err(ConfError::other("\"out_queue\" needs a time or \"size=\" beside \"drop=\""));
+    }
+    value::once(&mut scope.live.out_queue, queue)
+}

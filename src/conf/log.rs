@@ -1,0 +1,133 @@
+//! `access_log` and `log_format`.
+
+use std::rc::Rc;
+
+use super::directive::{any, Directive, MSA, ONE_OR_TWO, TWO_OR_MORE};
+use super::parse::Parse;
+use super::value::{self, Args, ConfError};
+use crate::nginx::file::LogFile;
+use crate::variables::Template;
+
+/// The directives.
+pub const DIRECTIVES: &[Directive] = &[
+    any(c"access_log", MSA, None, ONE_OR_TWO, access_log),
+    any(c"log_format", MSA, None, TWO_OR_MORE, log_format),
+];
+
+/// The format of an `access_log` that names none, as in the older modules.
+const COMBINED: &[u8] = b"$remote_addr [$time_local] $command \"$app\" \"$name\" \"$args\" - \
+    $bytes_received $bytes_sent \"$page_url\" \"$flashver\" ($session_readable_time)";
+
+/// A file to which sessions are logged, and in which format.
+#[derive(Clone)]
+pub struct LogTarget {
+    /// The file.
+    pub file: LogFile,
+    /// The line.
+    pub format: Rc<LogFormat>,
+}
+
+/// A `log_format`.
+pub struct LogFormat {
+    /// The line, without its end.
+    pub line: Template,
+    /// How values are written.
+    pub escape: Escape,
+}
+
+/// How a value is written into a line, so that no client can forge one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escape {
+    /// Quotes, backslashes, control characters and those above 126 as `\xXX`; `-` for none.
+    Default,
+    /// As in a JSON string.
+    Json,
+    /// As it is.
+    None,
+}
+
+/// What a block says of logging.
+#[derive(Default)]
+pub struct LogScope {
+    // Some, but empty: `access_log off`
+    targets: Option<Vec<LogTarget>>,
+}
+
+impl LogScope {
+    /// The enclosing block's logs hold where none is named.
+    pub fn inherit(&mut self, outer: &Self) {
+        if self.targets.is_none() {
+            self.targets.clone_from(&outer.targets);
+        }
+    }
+
+    /// The logs as they are written.
+    pub fn resolve(&self) -> Vec<LogTarget> {
+        self.targets.clone().unwrap_or_default()
+    }
+}
+
+/// `access_log path [format]` or `access_log off`
+fn access_log(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
+    let name = match (args.first(), args.rest()) {
+        (b"off", []) => {
+            return match parse.scope().log.targets {
+                Some(_) => Err(ConfError::Duplicate),
+                None => {
+                    parse.scope().log.targets = Some(Vec::new());
+                    Ok(())
+                }
+            };
+        }
+        (_, [name]) => *name,
+        _ => b"combined",
+    };
+    let format = match (parse.log_formats.get(name), name) {
+        (Some(format), _) => format.clone(),
+        (None, b"combined") => Rc::new(LogFormat::new(COMBINED, Escape::Default)?),
+        (None, name) => {
+            return Err(ConfError::other(format!("unknown log format \"{}\"", value::text(name))))
+        }
+    };
+    let file = parse.cf.open_log(args.first())?;
+    let targets = &mut parse.scope().log.targets;
+    if targets.as_ref().is_some_and(Vec::is_empty) {
+        return Err(ConfError::Duplicate);
+    }
+    targets.get_or_insert_default().push(LogTarget { file, format });
+    Ok(())
+}
+
+/// `log_format name [escape=default|json|none] string ...`
+fn log_format(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
+    let name = args.first();
+    let (escape, strings) = match args.rest() {
+        [first, strings @ ..] => match first.strip_prefix(b"escape=") {
+            Some(word) => (escape(word)?, strings),
+            None => (Escape::Default, args.rest()),
+        },
+        [] => return Err(ConfError::Logged),
+    };
+    if strings.is_empty() {
+        return Err(ConfError::other("\"log_format\" needs a text"));
+    }
+    let format = Rc::new(LogFormat::new(&strings.concat(), escape)?);
+    match parse.log_formats.insert(name.to_vec(), format) {
+        None => Ok(()),
+        Some(_) => {
+            let name = value::text(name);
+            Err(ConfError::other(format!("duplicate \"log_format\" name \"{name}\"")))
+        }
+    }
+}
+
+fn escape(word: &[u8]) -> Result<Escape, ConfError> {
+    let names = [("default", Escape::Default), ("json", Escape::Json), ("none", Escape::None)];
+    value::choice(word, &names)
+}
+
+impl LogFormat {
+    fn new(line: &[u8], escape: Escape) -> Result<Self, ConfError> {
+        Ok(LogFormat { line: Template::compile(line)?, escape })
+    }
+}

@@ -1,0 +1,65 @@
+//! How a client's connection is treated.
+
+use super::directive::{flag, number, size, time, Directive, MS};
+use super::Msec;
+
+settings! {
+    /// How a client's connection is treated.
+    pub struct SessionConf, SessionScope {
+        /// How long a write may wait for the client; 0: for ever.
+        pub timeout: Msec,
+        /// Time without a byte from the client after which it is pinged; 0: never.
+        pub ping: Msec,
+        /// How long the answer to a ping may take.
+        pub ping_timeout: Msec,
+        /// How long the handshake and the first `connect` may take together.
+        pub handshake_timeout: Msec,
+        /// Chunk stream ids must be less than this.
+        pub max_streams: u32,
+        /// The acknowledgement window that we announce, in bytes.
+        pub ack_window: u32,
+        /// The chunk size in which we send, in bytes.
+        pub chunk_size: usize,
+        /// A longer message ends the session, in bytes.
+        pub max_message: usize,
+        /// TCP keepalive.
+        pub so_keepalive: bool,
+        /// TCP_NODELAY.
+        pub tcp_nodelay: bool,
+        /// The buffer length that a player is taken to have until it tells.
+        pub buflen: Msec,
+    }
+}
+
+/// A chunk stream id as the two-byte form can carry it at most, and one more (RTMP 5.3.1.1).
+const CHUNK_STREAM_IDS: u32 = 65_600;
+/// Ids 2 to 7 are what clients use for control, commands, audio, video and data.
+const COMMON_CHUNK_STREAM_IDS: u32 = 8;
+/// The range of a chunk size: below the protocol's initial 128 headers would outweigh the data,
+/// above 2^24-1 it exceeds any message (RTMP 5.4.1).
+const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 128..=0xff_ffff;
+/// From a size that holds any command to the largest a message header can tell, rounded up.
+const MESSAGE_SIZES: std::ops::RangeInclusive<usize> = 4096..=16 << 20;
+/// Four bytes on the wire, half of which leave room for what is in flight.
+const ACK_WINDOWS: std::ops::RangeInclusive<u32> = 1..=i32::MAX as u32;
+
+/// The directives.
+pub const DIRECTIVES: &[Directive] = &[
+    time(c"timeout", MS, "1m", |s| &mut s.session.timeout),
+    time(c"ping", MS, "1m", |s| &mut s.session.ping),
+    time(c"ping_timeout", MS, "30s", |s| &mut s.session.ping_timeout),
+    time(c"handshake_timeout", MS, "10s", |s| &mut s.session.handshake_timeout),
+    number(
+        c"max_streams",
+        MS,
+        "32",
+        |s| &mut s.session.max_streams,
+        COMMON_CHUNK_STREAM_IDS..=CHUNK_STREAM_IDS,
+    ),
+    number(c"ack_window", MS, "5000000", |s| &mut s.session.ack_window, ACK_WINDOWS),
+    size(c"chunk_size", MS, "4096", |s| &mut s.session.chunk_size, CHUNK_SIZES),
+    size(c"max_message", MS, "16m", |s| &mut s.session.max_message, MESSAGE_SIZES),
+    flag(c"so_keepalive", MS, "off", |s| &mut s.session.so_keepalive),
+    flag(c"tcp_nodelay", MS, "on", |s| &mut s.session.tcp_nodelay),
+    time(c"buflen", MS, "1s", |s| &mut s.session.buflen),
+];

@@ -1,0 +1,194 @@
+//! Values of directives: what a word of the configuration means, and the error when it means
+//! nothing.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use super::ngx;
+
+/// Milliseconds.
+pub type Msec = u64;
+
+/// Why a directive is refused. nginx's own log line adds the file and the line.
+#[derive(Debug)]
+pub enum ConfError {
+    /// The directive may stand once in a block.
+    Duplicate,
+    /// A word means nothing here; `must_be` says what would.
+    Invalid {
+        /// The word as it was written.
+        value: String,
+        /// Completes "it must be …".
+        must_be: String,
+    },
+    /// Anything else, said in full.
+    Other(String),
+    /// nginx has already said what is wrong.
+    Logged,
+}
+
+impl ConfError {
+    /// `value` is not what it must be.
+    pub fn invalid(value: &[u8], must_be: impl Into<String>) -> Self {
+        ConfError::Invalid { value: text(value), must_be: must_be.into() }
+    }
+
+    /// A reason that names the directive by itself.
+    pub fn other(reason: impl Into<String>) -> Self {
+        ConfError::Other(reason.into())
+    }
+
+    /// The log line for the directive `name`; `None` if there is already one.
+    pub fn line(&self, name: &str) -> Option<String> {
+        match self {
+            ConfError::Duplicate => Some(format!("\"{name}\" directive is duplicate")),
+            ConfError::Invalid { value, must_be } => Some(format!(
+                "invalid value \"{value}\" in \"{name}\" directive, it must be {must_be}"
+            )),
+            ConfError::Other(reason) => Some(reason.clone()),
+            ConfError::Logged => None,
+        }
+    }
+}
+
+/// The words after a directive's name.
+pub struct Args<'a> {
+    /// The directive.
+    pub name: &'static str,
+    values: Vec<&'a [u8]>,
+}
+
+impl<'a> Args<'a> {
+    /// The words of a directive as they stand in the configuration, or in its declared default.
+    pub fn new(name: &'static str, values: Vec<&'a [u8]>) -> Self {
+        Args { name, values }
+    }
+
+    /// The first word; the arity of a directive that reads it says that there is one.
+    pub fn first(&self) -> &'a [u8] {
+        self.values.first().copied().unwrap_or_default()
+    }
+
+    /// All words.
+    pub fn values(&self) -> &[&'a [u8]] {
+        &self.values
+    }
+
+    /// The words after the first.
+    pub fn rest(&self) -> &[&'a [u8]] {
+        self.values.get(1..).unwrap_or_default()
+    }
+}
+
+/// `on` or `off`.
+pub fn flag(value: &[u8]) -> Result<bool, ConfError> {
+    choice(value, &[("on", true), ("off", false)])
+}
+
+/// One of the named values, whatever the case of its letters.
+pub fn choice<T: Copy>(value: &[u8], names: &[(&str, T)]) -> Result<T, ConfError> {
+    let found = names.iter().find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes()));
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let names: Vec<_> = names.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        ConfError::invalid(value, one_of(&names))
+    })
+}
+
+/// A time in nginx's syntax: `300ms`, `3s`, `1m 30s`; a bare number is seconds.
+pub fn time(value: &[u8]) -> Result<Msec, ConfError> {
+    ngx::parse_time(value)
+        .ok_or_else(|| ConfError::invalid(value, "a time such as \"300ms\" or \"3s\""))
+}
+
+/// A time no longer than `max`.
+pub fn time_up_to(value: &[u8], max: Msec) -> Result<Msec, ConfError> {
+    match ngx::parse_time(value) {
+        Some(time) if time <= max => Ok(time),
+        _ => Err(ConfError::invalid(value, format!("a time of at most {}", Ms(max)))),
+    }
+}
+
+/// A time, or `off`, which is also what a time of zero means.
+pub fn time_or_off(value: &[u8]) -> Result<Option<Msec>, ConfError> {
+    if value == b"off" {
+        return Ok(None);
+    }
+    match ngx::parse_time(value) {
+        Some(time) => Ok(Some(time).filter(|time| *time > 0)),
+        None => Err(ConfError::invalid(value, "\"off\" or a time such as \"300ms\" or \"3s\"")),
+    }
+}
+
+/// A size in nginx's syntax: `4096`, `64k`, `16m`.
+pub fn size(value: &[u8], range: &RangeInclusive<usize>) -> Result<usize, ConfError> {
+    match ngx::parse_size(value) {
+        Some(size) if range.contains(&size) => Ok(size),
+        _ => Err(ConfError::invalid(
+            value,
+            format!("a size from {} to {}", Bytes(*range.start()), Bytes(*range.end())),
+        )),
+    }
+}
+
+/// A number in digits.
+pub fn number(value: &[u8], range: &RangeInclusive<u32>) -> Result<u32, ConfError> {
+    let number = std::str::from_utf8(value).ok().filter(|text| !text.starts_with('+'));
+    match number.and_then(|text| text.parse().ok()) {
+        Some(number) if range.contains(&number) => Ok(number),
+        _ => Err(ConfError::invalid(
+            value,
+            format!("a number from {} to {}", range.start(), range.end()),
+        )),
+    }
+}
+
+/// Sets what may be said once in a block.
+pub fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), ConfError> {
+    match slot {
+        Some(_) => Err(ConfError::Duplicate),
+        None => {
+            *slot = Some(value);
+            Ok(())
+        }
+    }
+}
+
+/// A word of the configuration, for a message.
+pub fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
+}
+
+/// `"a", "b" or "c"`.
+fn one_of(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [name] => name.clone(),
+        [names @ .., last] => format!("{} or {last}", names.join(", ")),
+    }
+}
+
+/// A size as one would write it in a configuration.
+struct Bytes(usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n > 0 && n % (1 << 20) == 0 => write!(f, "{}m", n >> 20),
+            n if n > 0 && n % (1 << 10) == 0 => write!(f, "{}k", n >> 10),
+            n => write!(f, "{n}"),
+        }
+    }
+}
+
+/// A time as one would write it in a configuration.
+struct Ms(Msec);
+
+impl fmt::Display for Ms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n > 0 && n % 60_000 == 0 => write!(f, "{}m", n / 60_000),
+            n if n > 0 && n % 1000 == 0 => write!(f, "{}s", n / 1000),
+            n => write!(f, "{n}ms"),
+        }
+    }
+}

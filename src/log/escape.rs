@@ -1,0 +1,51 @@
+//! How a value is written into a line of the log, so that no client can forge one.
+
+use crate::conf::log::Escape;
+
+/// The function that writes a value under `escape`.
+pub fn writer(escape: Escape) -> fn(&mut Vec<u8>, &[u8]) {
+    match escape {
+        Escape::Default => write_default,
+        Escape::Json => write_json,
+        Escape::None => |out, value| out.extend_from_slice(value),
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn hex(byte: u8) -> [u8; 2] {
+    [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
+}
+
+fn write_default(out: &mut Vec<u8>, value: &[u8]) {
+    if value.is_empty() {
+        out.push(b'-');
+    }
+    for &byte in value {
+        match byte {
+            b'"' | b'\\' | ..b' ' | 127.. => {
+                out.extend_from_slice(b"\\x");
+                out.extend_from_slice(&hex(byte));
+            }
+            _ => out.push(byte),
+        }
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &[u8]) {
+    for &byte in value {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            8 => out.extend_from_slice(b"\\b"),
+            12 => out.extend_from_slice(b"\\f"),
+            ..b' ' => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&hex(byte));
+            }
+            _ => out.push(byte),
+        }
+    }
+}

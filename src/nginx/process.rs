@@ -1,0 +1,53 @@
+//! What nginx knows of this process and of the time of day, which it caches once per loop turn.
+
+use std::ffi::CStr;
+use std::ptr;
+
+use nginx_sys::{
+    ngx_cached_http_log_iso8601, ngx_cached_http_log_time, ngx_cycle, ngx_str_t, ngx_timeofday,
+    ngx_worker, NGINX_VERSION,
+};
+
+/// This worker's number, from 0.
+pub fn worker() -> usize {
+    // SAFETY: a plain word, set before the worker runs.
+    unsafe { ngx_worker }
+}
+
+/// The machine's name.
+pub fn hostname() -> Vec<u8> {
+    // SAFETY: the cycle and its strings live while any code of the module runs.
+    unsafe { (*ngx_cycle).hostname.as_bytes().to_vec() }
+}
+
+/// nginx's version, such as `1.22.1`.
+pub fn nginx_version() -> &'static CStr {
+    NGINX_VERSION
+}
+
+/// Seconds and milliseconds since 1970.
+pub fn time_of_day() -> (i64, u64) {
+    let now = ngx_timeofday();
+    (now.sec, now.msec as u64)
+}
+
+/// The time as access logs write it: `28/Sep/1970:12:00:00 +0600`.
+pub fn time_local() -> Vec<u8> {
+    // SAFETY: see `cached`.
+    unsafe { cached(&raw const ngx_cached_http_log_time) }
+}
+
+/// The time as ISO 8601 writes it: `1970-09-28T12:00:00+06:00`.
+pub fn time_iso8601() -> Vec<u8> {
+    // SAFETY: see `cached`.
+    unsafe { cached(&raw const ngx_cached_http_log_iso8601) }
+}
+
+/// # Safety
+///
+/// `text` is one of nginx's cached times.
+unsafe fn cached(text: *const ngx_str_t) -> Vec<u8> {
+    // SAFETY: nginx exchanges these strings in a signal handler of the master at most; a string
+    // that was read whole stays as it is for the next 63 updates.
+    unsafe { ptr::read_volatile(text).as_bytes().to_vec() }
+}

@@ -1,0 +1,4 @@
+//! What nginx-sys leaves out of nginx's headers: the macros that `sys.h` lists, as constants.
+#![allow(dead_code, missing_docs, unused_imports, clippy::all)]
+
+include!(concat!(env!("OUT_DIR"), "/sys.rs"));

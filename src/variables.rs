@@ -1,0 +1,247 @@
+//! Variables of RTMP sessions, and texts that hold them: log formats, callback arguments, relay
+//! parameters.
+
+use std::borrow::Cow;
+
+use crate::conf::value::{self, ConfError};
+use crate::nginx::process;
+
+/// A variable that a session knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Var {
+    /// The application that the client named in `connect`.
+    App,
+    /// The stream's name, without its arguments.
+    Name,
+    /// The arguments that follow the name in `publish` or `play`, without the question mark.
+    Args,
+    /// The host of the client's tcUrl, or its Host header.
+    Domain,
+    /// The client's address.
+    RemoteAddr,
+    /// The client's port.
+    RemotePort,
+    /// The address that the client connected to.
+    ServerAddr,
+    /// The port that the client connected to.
+    ServerPort,
+    /// The program that the client says it is.
+    FlashVer,
+    /// The player that the client says it is loaded from.
+    SwfUrl,
+    /// The url that the client connected with.
+    TcUrl,
+    /// The page that the client says it is in.
+    PageUrl,
+    /// `PUBLISH`, `PLAY` or `NONE`.
+    Command,
+    /// Bytes sent to the client.
+    BytesSent,
+    /// Bytes received from the client.
+    BytesReceived,
+    /// How long the session has lasted: [`seconds`].
+    SessionTime,
+    /// How long the session has lasted: [`readable`].
+    SessionReadableTime,
+    /// nginx's number of the connection.
+    Connection,
+    /// Why the session ended.
+    FinalizeReason,
+    /// The group of a relay.
+    GroupId,
+    /// `rtmp` or `http`.
+    Scheme,
+}
+
+/// A variable that does not depend on a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ProcessVar {
+    Hostname,
+    Msec,
+    NginxVersion,
+    NgxWorker,
+    Pid,
+    TimeIso8601,
+    TimeLocal,
+}
+
+/// The names that can stand after a dollar sign. Some have a second one, from the older modules.
+const NAMES: &[(&str, Var)] = &[
+    ("app", Var::App),
+    ("args", Var::Args),
+    ("bytes_received", Var::BytesReceived),
+    ("bytes_sent", Var::BytesSent),
+    ("command", Var::Command),
+    ("connection", Var::Connection),
+    ("domain", Var::Domain),
+    ("finalize_reason", Var::FinalizeReason),
+    ("flashver", Var::FlashVer),
+    ("groupid", Var::GroupId),
+    ("name", Var::Name),
+    ("page_url", Var::PageUrl),
+    ("pageurl", Var::PageUrl),
+    ("pargs", Var::Args),
+    ("remote_addr", Var::RemoteAddr),
+    ("remote_port", Var::RemotePort),
+    ("scheme", Var::Scheme),
+    ("server_addr", Var::ServerAddr),
+    ("server_port", Var::ServerPort),
+    ("session_readable_time", Var::SessionReadableTime),
+    ("session_time", Var::SessionTime),
+    ("swf_url", Var::SwfUrl),
+    ("swfurl", Var::SwfUrl),
+    ("tc_url", Var::TcUrl),
+    ("tcurl", Var::TcUrl),
+];
+
+const PROCESS_NAMES: &[(&str, ProcessVar)] = &[
+    ("hostname", ProcessVar::Hostname),
+    ("msec", ProcessVar::Msec),
+    ("nginx_version", ProcessVar::NginxVersion),
+    ("ngx_worker", ProcessVar::NgxWorker),
+    ("pid", ProcessVar::Pid),
+    ("time_iso8601", ProcessVar::TimeIso8601),
+    ("time_local", ProcessVar::TimeLocal),
+];
+
+/// One argument out of [`Var::Args`].
+const ARGUMENT_PREFIX: &str = "parg_";
+
+/// A session, or what stands for one, as far as variables tell of it.
+pub trait Vars {
+    /// The value of `var`; empty if there is none.
+    fn get(&self, var: &Var) -> Cow<'_, [u8]>;
+}
+
+/// A text with variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(Vec<u8>),
+    Session(Var),
+    Argument(Vec<u8>),
+    Process(ProcessVar),
+}
+
+impl Template {
+    /// Reads `text`, in which `$name` and `${name}` are variables. One that does not exist is an
+    /// error.
+    pub fn compile(text: &[u8]) -> Result<Template, ConfError> {
+        let mut parts = Vec::new();
+        let mut pieces = text.split(|byte| *byte == b'$');
+        push_text(&mut parts, pieces.next().unwrap_or_default());
+        for piece in pieces {
+            let (name, rest) = split_name(piece).ok_or_else(|| {
+                ConfError::other(format!("invalid variable name in \"{}\"", value::text(text)))
+            })?;
+            parts.push(variable(name)?);
+            push_text(&mut parts, rest);
+        }
+        Ok(Template(parts))
+    }
+
+    /// The text with the values of its variables.
+    pub fn eval(&self, vars: &dyn Vars) -> Vec<u8> {
+        self.eval_with(vars, |out, value| out.extend_from_slice(value))
+    }
+
+    /// The same, with each value written by `put`.
+    pub fn eval_with(&self, vars: &dyn Vars, put: impl Fn(&mut Vec<u8>, &[u8])) -> Vec<u8> {
+        let mut out = Vec::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Session(var) => put(&mut out, &vars.get(var)),
+                Part::Argument(name) => put(&mut out, argument(&vars.get(&Var::Args), name)),
+                Part::Process(var) => put(&mut out, &process_value(*var)),
+            }
+        }
+        out
+    }
+
+    /// The text itself, if no variable is in it.
+    pub fn constant(&self) -> Option<&[u8]> {
+        match self.0.as_slice() {
+            [] => Some(b""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, text: &[u8]) {
+    if !text.is_empty() {
+        parts.push(Part::Text(text.to_vec()));
+    }
+}
+
+/// Splits what follows a dollar sign into the name of a variable and the text after it.
+fn split_name(piece: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, rest) = match piece.strip_prefix(b"{") {
+        Some(braced) => {
+            let end = braced.iter().position(|byte| *byte == b'}')?;
+            (&braced[..end], &braced[end + 1..])
+        }
+        None => {
+            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+            let end = piece.iter().position(|byte| !is_name(byte)).unwrap_or(piece.len());
+            piece.split_at(end)
+        }
+    };
+    (!name.is_empty()).then_some((name, rest))
+}
+
+fn variable(name: &[u8]) -> Result<Part, ConfError> {
+    fn find<T: Copy>(names: &[(&str, T)], name: &[u8]) -> Option<T> {
+        names.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, var)| *var)
+    }
+    let argument = name.strip_prefix(ARGUMENT_PREFIX.as_bytes()).filter(|name| !name.is_empty());
+    if let Some(argument) = argument {
+        return Ok(Part::Argument(argument.to_vec()));
+    }
+    find(NAMES, name)
+        .map(Part::Session)
+        .or_else(|| find(PROCESS_NAMES, name).map(Part::Process))
+        .ok_or_else(|| ConfError::other(format!("unknown \"{}\" variable", value::text(name))))
+}
+
+/// The value of the first argument `name` in a query such as `a=1&b=2`, as it stands there.
+pub fn argument<'a>(args: &'a [u8], name: &[u8]) -> &'a [u8] {
+    let value = |pair: &'a [u8]| pair.strip_prefix(name)?.strip_prefix(b"=");
+    args.split(|byte| *byte == b'&').find_map(value).unwrap_or_default()
+}
+
+fn process_value(var: ProcessVar) -> Cow<'static, [u8]> {
+    match var {
+        ProcessVar::Hostname => process::hostname().into(),
+        ProcessVar::Msec => {
+            let (seconds, ms) = process::time_of_day();
+            format!("{seconds}.{ms:03}").into_bytes().into()
+        }
+        ProcessVar::NginxVersion => process::nginx_version().to_bytes().into(),
+        ProcessVar::NgxWorker => process::worker().to_string().into_bytes().into(),
+        ProcessVar::Pid => std::process::id().to_string().into_bytes().into(),
+        ProcessVar::TimeIso8601 => process::time_iso8601().into(),
+        ProcessVar::TimeLocal => process::time_local().into(),
+    }
+}
+
+/// `ms` in seconds, as [`Var::SessionTime`] tells them: `12.345`.
+pub fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
+}
+
+/// `ms` for a human reader, as [`Var::SessionReadableTime`] tells them: `1d 2h 3m 4s`.
+pub fn readable(ms: u64) -> String {
+    let s = ms / 1000;
+    let units = [(s / 86400, 'd'), (s / 3600 % 24, 'h'), (s / 60 % 60, 'm')];
+    let mut text = String::new();
+    for (n, unit) in units {
+        if n > 0 || !text.is_empty() {
+            text.push_str(&format!("{n}{unit} "));
+        }
+    }
+    text + &format!("{}s", s % 60)
+}
