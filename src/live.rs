@@ -1,0 +1,15 @@
+//! The live engine: a publisher's messages become packets of a [`Stream`], encoded once per wire
+//! form; each subscriber is a cursor over the same bytes. It knows nothing beyond media messages.
+
+mod media;
+mod pace;
+mod registry;
+mod stream;
+mod subscriber;
+mod wire;
+
+pub use media::{Headers, Kind, Media, Sticky};
+pub use registry::{count, each, find, observe, stream, Change, Key};
+pub use stream::{Busy, Publication, Settings, Source, Stream};
+pub use subscriber::{Data, End, Filter, Sink, Subscriber, Subscription};
+pub use wire::Form;

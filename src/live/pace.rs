@@ -1,0 +1,52 @@
+//! How long a stream gathers before one write per player, when `merge_window` is `auto`.
+//!
+//! The kernel's price of a write hardly depends on its size, so fewer and larger writes are the
+//! only thing that makes a busy worker cheaper. An idle worker writes at once.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+/// Flushing all streams of the worker once costs less than this: write at once.
+const IDLE_US: f64 = 1000.0;
+/// The window is this many times what flushing everything once costs, so a tenth of the time
+/// at the most goes into flushing.
+const FACTOR: f64 = 10.0;
+/// Half of the latency (p99 60 ms) that a busy worker may add; the flush itself takes a part too.
+const MAX_MS: f64 = 40.0;
+/// Weight of the newest flush in the running mean.
+const NEWEST: f64 = 0.125;
+
+thread_local! {
+    /// Sum over the worker's streams of what one flush costs, in microseconds.
+    static WORKER_COST: Cell<f64> = const { Cell::new(0.0) };
+}
+
+/// What one flush of one stream costs, as a running mean; it counts into the worker's sum until
+/// dropped.
+#[derive(Default)]
+pub struct Cost(Cell<f64>);
+
+impl Cost {
+    /// Takes note of a flush.
+    pub fn note(&self, took: Duration) {
+        let old = self.0.get();
+        let new = old + (took.as_secs_f64() * 1e6 - old) * NEWEST;
+        self.0.set(new);
+        WORKER_COST.set((WORKER_COST.get() + new - old).max(0.0));
+    }
+}
+
+impl Drop for Cost {
+    fn drop(&mut self) {
+        WORKER_COST.set((WORKER_COST.get() - self.0.get()).max(0.0));
+    }
+}
+
+/// The window in milliseconds that suits the worker's load; 0 = at the end of the loop turn.
+pub fn window() -> u64 {
+    let cost = WORKER_COST.get();
+    if cost < IDLE_US {
+        return 0;
+    }
+    (cost * FACTOR / 1000.0).min(MAX_MS) as u64
+}

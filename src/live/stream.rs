@@ -1,0 +1,922 @@
+//! One stream: its sources, its packets and its subscribers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use rtmp_protocol::codec::{Class, Info};
+
+use crate::live::media::{Headers, Kind, Media, Noted, Packet};
+use crate::live::pace::{self, Cost};
+use crate::live::registry::{self, Change, Key};
+use crate::live::subscriber::{
+    Cursor, Data, End, Filter, Head, Mode, Sink, Subscriber, Subscription,
+};
+use crate::live::wire::{Form, Wire};
+use crate::nginx::block::Block;
+use crate::nginx::clock::{self, Stopwatch};
+use crate::nginx::event::Event;
+
+/// A publisher whose clock falls back by more than this has started anew (encoder restart): its
+/// timestamps go on where they were, so that players see no jump. Interleaving stays far below.
+const RESTART_MS: i32 = 10_000;
+
+/// How a stream behaves; times in milliseconds, sizes in bytes. The directives of the same names.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The wire form in which packets are kept.
+    pub form: Form,
+    pub cache_time: u64,
+    pub cache_size: u64,
+    pub low_latency: bool,
+    pub send_all: bool,
+    /// `None` is `auto`.
+    pub merge_window: Option<u64>,
+    pub wait_key: bool,
+    pub wait_video: bool,
+    pub out_queue_time: u64,
+    pub out_queue_size: Option<u64>,
+    pub out_queue_drops: Option<u32>,
+}
+
+/// Who hears what becomes of a publication.
+pub trait Source {
+    /// Another source of higher priority took over, or this one is on air again.
+    fn on_air(&self, on_air: bool);
+}
+
+/// The stream has a source of the same priority.
+#[derive(Debug)]
+pub struct Busy;
+
+/// A stream: an append-only log of packets with cursors on it.
+pub struct Stream {
+    key: Key,
+    settings: Settings,
+    inner: RefCell<Inner>,
+    flush: Event,
+    /// A flush is due: the event is posted or its timer runs.
+    flush_due: Cell<bool>,
+    cost: Cost,
+    /// Subscribers that left while the engine was at work on them.
+    left: RefCell<Vec<u64>>,
+}
+
+struct Inner {
+    sources: Vec<Publishing>,
+    /// The id of the source on air.
+    on_air: Option<u64>,
+    next_source: u64,
+
+    packets: VecDeque<Packet>,
+    /// The number of the oldest packet kept.
+    first: u64,
+    /// The numbers of the key frames among them.
+    keys: VecDeque<u64>,
+    /// Where the GOP cache begins.
+    cache_from: u64,
+    cached_bytes: u64,
+    wires: Vec<Wire>,
+
+    /// Counts the changes of the sticky messages of the source on air.
+    headers_version: u32,
+    /// The track whose key frames players start at, once video was seen.
+    main_track: Option<u8>,
+    clock: Clock,
+
+    cursors: Vec<Option<Cursor>>,
+    free: Vec<u32>,
+    generation: u32,
+    players: usize,
+    bytes_in: u64,
+}
+
+struct Publishing {
+    id: u64,
+    priority: i32,
+    source: Rc<dyn Source>,
+    headers: Headers,
+    /// After a switch, frames before the first key frame are not for anybody.
+    await_key: bool,
+}
+
+/// Keeps timestamps monotonic over switches of the source.
+#[derive(Default)]
+struct Clock {
+    started: bool,
+    /// What is added to the timestamps of the source on air.
+    offset: u32,
+    last_in: u32,
+    last_out: u32,
+    /// The next frame goes on after `last_out`, whatever its source's clock shows.
+    rebase: bool,
+}
+
+impl Clock {
+    /// The timestamp that players see. Only frames move the clock: headers and metadata are sent
+    /// with 0 by many encoders, also in mid-stream.
+    fn out(&mut self, timestamp: u32, frame: bool) -> u32 {
+        let back = self.last_in.wrapping_sub(timestamp) as i32;
+        let anew = self.started && (self.rebase || back > RESTART_MS);
+        if !frame {
+            return if anew { self.last_out } else { timestamp.wrapping_add(self.offset) };
+        }
+        if anew {
+            self.offset = self.last_out.wrapping_add(1).wrapping_sub(timestamp);
+        }
+        let out = timestamp.wrapping_add(self.offset);
+        if !self.started || out.wrapping_sub(self.last_out) as i32 > 0 {
+            self.last_out = out;
+        }
+        (self.started, self.rebase, self.last_in) = (true, false, timestamp);
+        out
+    }
+}
+
+impl Stream {
+    pub(super) fn new(key: Key, settings: Settings) -> Rc<Self> {
+        Rc::new_cyclic(|this: &std::rc::Weak<Stream>| {
+            let this = this.clone();
+            Stream {
+                key,
+                flush: Event::new(move || {
+                    if let Some(stream) = this.upgrade() {
+                        stream.flush();
+                    }
+                }),
+                flush_due: Cell::new(false),
+                cost: Cost::default(),
+                left: RefCell::default(),
+                inner: RefCell::new(Inner {
+                    sources: Vec::new(),
+                    on_air: None,
+                    next_source: 0,
+                    packets: VecDeque::new(),
+                    first: 0,
+                    keys: VecDeque::new(),
+                    cache_from: 0,
+                    cached_bytes: 0,
+                    wires: vec![Wire::new(settings.form, 0)],
+                    headers_version: 0,
+                    main_track: None,
+                    clock: Clock::default(),
+                    cursors: Vec::new(),
+                    free: Vec::new(),
+                    generation: 0,
+                    players: 0,
+                    bytes_in: 0,
+                }),
+                settings,
+            }
+        })
+    }
+
+    /// The stream's name.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Whether a source is on air.
+    pub fn on_air(&self) -> bool {
+        self.inner.borrow().on_air.is_some()
+    }
+
+    /// The priority of the source on air.
+    pub fn priority(&self) -> Option<i32> {
+        self.inner.borrow().source_on_air().map(|source| source.priority)
+    }
+
+    /// How many players there are.
+    pub fn players(&self) -> usize {
+        self.inner.borrow().players
+    }
+
+    /// Bytes of media received so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.inner.borrow().bytes_in
+    }
+
+    /// Which kinds of media the stream is known to have, and the FourCC of each.
+    pub fn codecs(&self) -> (Option<[u8; 4]>, Option<[u8; 4]>) {
+        let inner = self.inner.borrow();
+        let headers = inner.source_on_air().map(|source| &source.headers);
+        let four_cc = |kind| headers.and_then(|headers| headers.four_cc(kind));
+        (four_cc(Kind::Audio), four_cc(Kind::Video))
+    }
+
+    /// Joins the stream as a source. The one of the highest priority is on air.
+    pub fn publish(
+        self: &Rc<Self>,
+        priority: i32,
+        source: Rc<dyn Source>,
+    ) -> Result<Publication, Busy> {
+        let id = {
+            let inner = &mut *self.inner.borrow_mut();
+            if inner.sources.iter().any(|other| other.priority == priority) {
+                return Err(Busy);
+            }
+            let id = inner.next_source;
+            inner.next_source += 1;
+            inner.sources.push(Publishing {
+                id,
+                priority,
+                source,
+                headers: Headers::default(),
+                await_key: false,
+            });
+            id
+        };
+        self.choose_source();
+        Ok(Publication { stream: self.clone(), id })
+    }
+
+    fn unpublish(self: &Rc<Self>, id: u64) {
+        self.inner.borrow_mut().sources.retain(|source| source.id != id);
+        self.choose_source();
+    }
+
+    /// Puts the source of the highest priority on air, and tells everybody about it.
+    fn choose_source(self: &Rc<Self>) {
+        let (old, new, sinks) = {
+            let inner = &mut *self.inner.borrow_mut();
+            let new = inner.sources.iter().max_by_key(|source| source.priority).map(|s| s.id);
+            let old = std::mem::replace(&mut inner.on_air, new);
+            if old == new {
+                return;
+            }
+            inner.clock.rebase = true;
+            inner.main_track = None;
+            inner.drop_cache();
+            inner.headers_version += 1;
+            let listeners = |inner: &Inner| {
+                inner.cursors.iter().flatten().map(|cursor| cursor.sink.clone()).collect::<Vec<_>>()
+            };
+            let told = if old.is_none() || new.is_none() { listeners(inner) } else { Vec::new() };
+            (inner.source(old), inner.source(new), told)
+        };
+        if let Some(source) = old {
+            source.on_air(false);
+        }
+        if let Some(source) = &new {
+            source.on_air(true);
+            self.repeat_headers();
+        }
+        for sink in sinks {
+            sink.source(new.is_some());
+        }
+        let own = self.priority().is_some_and(|priority| priority >= 0);
+        let change = if new.is_some() { Change::Published { own } } else { Change::Unpublished };
+        registry::changed(self, change);
+    }
+
+    /// Appends what a source sent before it went on air and players need.
+    fn repeat_headers(&self) {
+        let inner = &mut *self.inner.borrow_mut();
+        let started = inner.clock.started;
+        let Some(at) = inner.sources.iter().position(|s| Some(s.id) == inner.on_air) else {
+            return;
+        };
+        let headers = std::mem::take(&mut inner.sources[at].headers);
+        // a source that stood by is in the middle of a GOP
+        inner.sources[at].await_key = started && !headers.is_empty();
+        for sticky in headers.in_order() {
+            let media = Media { kind: sticky.kind, timestamp: 0, payload: &sticky.payload };
+            inner.push(media, media.info().as_ref(), &self.settings);
+        }
+        inner.sources[at].headers = headers;
+    }
+
+    fn flush_soon(&self) {
+        if self.flush_due.replace(true) {
+            return;
+        }
+        match self.settings.merge_window.unwrap_or_else(pace::window) {
+            0 => self.flush.post(),
+            ms => self.flush.set_timer(ms),
+        }
+    }
+
+    /// One walk over all subscribers: each gets what is new in one write.
+    fn flush(self: &Rc<Self>) {
+        self.flush_due.set(false);
+        let watch = Stopwatch::start();
+        let now = clock::now();
+        let ended = self.inner.borrow_mut().flush(&self.settings, now);
+        self.cost.note(watch.elapsed());
+        self.after(ended);
+    }
+
+    /// Joins the stream as a subscriber and sends what there is at once.
+    pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber) -> Subscription {
+        let (id, players) = {
+            let inner = &mut *self.inner.borrow_mut();
+            let id = inner.join(subscriber, &self.settings);
+            (id, inner.players)
+        };
+        if players == 1 {
+            registry::changed(self, Change::Audience { some: true });
+        }
+        self.writable(id);
+        Subscription { stream: self.clone(), id }
+    }
+
+    pub(super) fn unsubscribe(self: &Rc<Self>, id: u64) -> Option<Vec<u8>> {
+        let Ok(mut inner) = self.inner.try_borrow_mut() else {
+            self.left.borrow_mut().push(id);
+            return None;
+        };
+        let was = inner.players;
+        let rest = inner.leave(id)?;
+        let last = was > 0 && inner.players == 0;
+        inner.trim(&self.settings);
+        drop(inner);
+        if last {
+            registry::changed(self, Change::Audience { some: false });
+        }
+        Some(rest)
+    }
+
+    pub(super) fn writable(self: &Rc<Self>, id: u64) {
+        let ended = {
+            let inner = &mut *self.inner.borrow_mut();
+            if let Some(cursor) = inner.cursor(id) {
+                cursor.blocked = false;
+            }
+            inner.deliver_one(id, &self.settings)
+        };
+        self.after(ended);
+    }
+
+    /// Sends `bytes` to one subscriber alone, and says how many of its own bytes wait then.
+    pub(super) fn send_own(self: &Rc<Self>, id: u64, bytes: &[u8]) -> usize {
+        let (ended, waiting) = {
+            let inner = &mut *self.inner.borrow_mut();
+            let Inner { cursors, wires, .. } = inner;
+            if let Some(cursor) = cursor(cursors, id) {
+                if let Some(wire) = wires.iter().find(|wire| wire.form == cursor.form) {
+                    cursor.finish_packet(wire);
+                }
+                cursor.head().extend_from_slice(bytes);
+            }
+            let ended = inner.deliver_one(id, &self.settings);
+            let head = inner.cursor(id).and_then(|cursor| cursor.head.as_ref());
+            (ended, head.map_or(0, |head| head.bytes.len() - head.sent))
+        };
+        self.after(ended);
+        waiting
+    }
+
+    pub(super) fn pause(self: &Rc<Self>, id: u64, pause: bool) {
+        let ended = {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.repick(id, |cursor| cursor.mode == Mode::Paused || pause, |_| ());
+            if pause {
+                if let Some(cursor) = inner.cursor(id) {
+                    cursor.mode = Mode::Paused;
+                }
+            }
+            inner.deliver_one(id, &self.settings)
+        };
+        self.after(ended);
+    }
+
+    pub(super) fn set_filter(self: &Rc<Self>, id: u64, filter: Filter) {
+        let ended = {
+            let inner = &mut *self.inner.borrow_mut();
+            inner.repick(
+                id,
+                |cursor| cursor.filter != filter && cursor.mode != Mode::Paused,
+                |cursor| cursor.filter = filter,
+            );
+            inner.deliver_one(id, &self.settings)
+        };
+        self.after(ended);
+    }
+
+    /// Does what may call back into the engine, now that no borrow is held.
+    fn after(self: &Rc<Self>, ended: Vec<(Rc<dyn Sink>, End)>) {
+        let left = self.left.take();
+        for id in left {
+            self.unsubscribe(id);
+        }
+        for (sink, why) in ended {
+            sink.end(why);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        registry::forget(&self.key);
+    }
+}
+
+fn cursor(cursors: &mut [Option<Cursor>], id: u64) -> Option<&mut Cursor> {
+    cursors.get_mut(id as u32 as usize)?.as_mut().filter(|cursor| cursor.id == id)
+}
+
+impl Inner {
+    fn source_on_air(&self) -> Option<&Publishing> {
+        self.sources.iter().find(|source| Some(source.id) == self.on_air)
+    }
+
+    fn source(&self, id: Option<u64>) -> Option<Rc<dyn Source>> {
+        self.sources.iter().find(|source| Some(source.id) == id).map(|s| s.source.clone())
+    }
+
+    fn cursor(&mut self, id: u64) -> Option<&mut Cursor> {
+        cursor(&mut self.cursors, id)
+    }
+
+    /// The number of the next packet.
+    fn next(&self) -> u64 {
+        self.first + self.packets.len() as u64
+    }
+
+    fn packet(&self, seq: u64) -> Option<&Packet> {
+        self.packets.get(seq.checked_sub(self.first)? as usize)
+    }
+
+    /// Takes a message of a source: into the log if it is on air, else only what players will need
+    /// when it gets there. `None` = not for the players; else whether it was a sequence header.
+    fn append(
+        &mut self,
+        source: u64,
+        media: Media<'_>,
+        info: Option<&Info>,
+        settings: &Settings,
+    ) -> Option<bool> {
+        let on_air = self.on_air == Some(source);
+        let source = self.sources.iter_mut().find(|s| s.id == source)?;
+        let noted = source.headers.note(&media, info);
+        if !on_air {
+            return None;
+        }
+        match noted {
+            Noted::Nothing => (),
+            Noted::Same => self.headers_version += 1,
+            Noted::Changed => {
+                self.headers_version += 1;
+                // what is cached can't be decoded with the new header
+                self.drop_cache();
+            }
+        }
+        self.bytes_in += media.payload.len() as u64;
+        self.push(media, info, settings)
+    }
+
+    /// Appends a message of the source on air to the log.
+    fn push(&mut self, media: Media<'_>, info: Option<&Info>, settings: &Settings) -> Option<bool> {
+        let class = info.map(|info| info.class);
+        let header = class == Some(Class::SequenceHeader);
+        if media.kind == Kind::Video && class != Some(Class::Empty) {
+            self.main_track.get_or_insert(info.map_or(0, |info| info.track));
+        }
+        let key = match (media.kind, class) {
+            (Kind::Video, Some(Class::KeyFrame)) => self.main_track == info.map(|info| info.track),
+            (Kind::Audio, Some(Class::Audio)) => self.main_track.is_none(),
+            _ => false,
+        };
+        if self.skip_until_key(&media, class, key) {
+            return None;
+        }
+        let frame = matches!(
+            class,
+            Some(Class::KeyFrame | Class::InterFrame | Class::Disposable | Class::Audio)
+        );
+        let timestamp = self.clock.out(media.timestamp, frame);
+        let media = Media { timestamp, ..media };
+        let (now, seq) = (clock::now(), self.next());
+        for wire in &mut self.wires {
+            wire.append(&media, now);
+        }
+        let len = media.payload.len() as u32;
+        self.packets.push_back(Packet { kind: media.kind, key, timestamp, len, arrived: now });
+        if key {
+            self.keys.push_back(seq);
+            if settings.low_latency {
+                self.jump_laggards(seq);
+            }
+        }
+        self.cache(seq, key, settings);
+        Some(header)
+    }
+
+    fn skip_until_key(&mut self, media: &Media<'_>, class: Option<Class>, key: bool) -> bool {
+        let on_air = self.on_air;
+        let Some(source) = self.sources.iter_mut().find(|s| Some(s.id) == on_air) else {
+            return true;
+        };
+        if media.kind != Kind::Video || !source.await_key {
+            return false;
+        }
+        source.await_key = !key;
+        matches!(class, Some(Class::InterFrame | Class::Disposable))
+    }
+
+    fn drop_cache(&mut self) {
+        self.cache_from = self.next();
+        self.cached_bytes = 0;
+        self.keys.clear();
+    }
+
+    /// Takes packet `seq` into the GOP cache, and drops whole GOPs from it as long as the rest
+    /// covers `cache_time`, and any that do not fit into `cache_size`.
+    fn cache(&mut self, seq: u64, key: bool, settings: &Settings) {
+        if settings.cache_time == 0 || (self.cache_from >= seq && !key) {
+            self.cache_from = seq + 1;
+            return;
+        }
+        let Some(&Packet { timestamp: now, len, .. }) = self.packets.back() else { return };
+        self.cached_bytes += u64::from(len);
+        loop {
+            let second = self.keys.iter().copied().find(|&key| key > self.cache_from);
+            let covered = second.and_then(|key| self.packet(key)).is_some_and(|key| {
+                u64::from(now.wrapping_sub(key.timestamp)) >= settings.cache_time
+            });
+            let fits = self.cached_bytes <= settings.cache_size;
+            let to = match second {
+                Some(second) if covered || !fits => second,
+                // one GOP that is too large by itself: the cache goes on at the next key frame
+                None if !fits => seq + 1,
+                _ => return,
+            };
+            while self.cache_from < to {
+                let len = self.packet(self.cache_from).map_or(0, |packet| packet.len);
+                self.cached_bytes = self.cached_bytes.saturating_sub(u64::from(len));
+                self.cache_from += 1;
+            }
+        }
+    }
+
+    /// Where a new player starts; none = at the next key frame.
+    fn start(&self, settings: &Settings) -> Option<u64> {
+        if settings.cache_time == 0 || self.on_air.is_none() {
+            return None;
+        }
+        let cached = || self.keys.iter().copied().filter(|&key| key >= self.cache_from);
+        if settings.send_all {
+            return cached().next();
+        }
+        let now = self.packets.back()?.timestamp;
+        let recent = |key: &u64| {
+            self.packet(*key).is_some_and(|packet| {
+                u64::from(now.wrapping_sub(packet.timestamp)) <= settings.cache_time
+            })
+        };
+        cached().find(recent).or_else(|| cached().last())
+    }
+
+    fn join(&mut self, subscriber: Subscriber, settings: &Settings) -> u64 {
+        let Subscriber { form, sink, player, prologue } = subscriber;
+        self.wire_for(form);
+        let seq = self.start(settings).unwrap_or(self.next());
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.cursors.push(None);
+            (self.cursors.len() - 1) as u32
+        });
+        self.generation = self.generation.wrapping_add(1);
+        let id = u64::from(self.generation) << 32 | u64::from(slot);
+        let head = (!prologue.is_empty())
+            .then(|| Box::new(Head { bytes: prologue, sent: 0 }));
+        self.cursors[slot as usize] = Some(Cursor {
+            sink,
+            id,
+            form,
+            mode: Mode::Picking { seq },
+            pos: 0,
+            head,
+            blocked: false,
+            player,
+            filter: Filter::ALL,
+            headers: self.headers_version.wrapping_sub(1),
+            drops: 0,
+        });
+        self.players += usize::from(player);
+        id
+    }
+
+    /// Makes sure that there is a wire of this form, filled with what is cached.
+    fn wire_for(&mut self, form: Form) {
+        if self.wires.iter().any(|wire| wire.form == form) {
+            return;
+        }
+        let from = self.cache_from.max(self.first);
+        let mut wire = Wire::new(form, from);
+        let mut payload = Vec::new();
+        for seq in from..self.next() {
+            let Some(packet) = self.packet(seq) else { break };
+            payload.clear();
+            let media =
+                Media { kind: packet.kind, timestamp: packet.timestamp, payload: &[] };
+            self.wires[0].payload(seq, &media, packet.len as usize, &mut payload);
+            wire.append(&Media { payload: &payload, ..media }, packet.arrived);
+        }
+        self.wires.push(wire);
+    }
+
+    /// Takes the subscriber out, and gives what completes the message it is receiving.
+    fn leave(&mut self, id: u64) -> Option<Vec<u8>> {
+        let slot = id as u32;
+        let mut cursor =
+            self.cursors.get_mut(slot as usize)?.take_if(|cursor| cursor.id == id)?;
+        self.free.push(slot);
+        self.players -= usize::from(cursor.player);
+        if let Some(wire) = self.wires.iter().find(|wire| wire.form == cursor.form) {
+            cursor.finish_packet(wire);
+        }
+        let form = cursor.form;
+        let in_use = self.cursors.iter().flatten().any(|cursor| cursor.form == form);
+        // the first wire is where packets are kept; others live as long as their players
+        if !in_use && self.wires[0].form != form {
+            self.wires.retain(|wire| wire.form != form);
+        }
+        Some(cursor.head.map(|head| head.bytes[head.sent..].to_vec()).unwrap_or_default())
+    }
+
+    /// Lets a subscriber look for a new start, if it is one that `when` picks.
+    fn repick(&mut self, id: u64, when: impl Fn(&Cursor) -> bool, then: impl Fn(&mut Cursor)) {
+        let seq = self.next();
+        let Inner { cursors, wires, .. } = self;
+        let Some(cursor) = cursor(cursors, id).filter(|cursor| when(cursor)) else { return };
+        if let Some(wire) = wires.iter().find(|wire| wire.form == cursor.form) {
+            cursor.finish_packet(wire);
+        }
+        cursor.mode = Mode::Picking { seq };
+        then(cursor);
+    }
+
+    /// `low_latency`: those that are behind go on at the new key frame.
+    fn jump_laggards(&mut self, key: u64) {
+        let mut cursors = std::mem::take(&mut self.cursors);
+        for cursor in cursors.iter_mut().flatten().filter(|cursor| cursor.blocked) {
+            self.move_to(cursor, key);
+        }
+        self.cursors = cursors;
+    }
+
+    /// Lets a cursor that is behind go on at packet `key`, after the message it has begun.
+    fn move_to(&self, cursor: &mut Cursor, key: u64) {
+        let Some(wire) = self.wires.iter().find(|wire| wire.form == cursor.form) else { return };
+        let pos = wire.start_of(key);
+        if cursor.mode == Mode::Live && cursor.pos < pos {
+            cursor.finish_packet(wire);
+            // the headers may have changed in what is left out
+            cursor.headers = self.headers_version.wrapping_sub(1);
+            self.send_headers(cursor, self.packet(key).map_or(0, |packet| packet.timestamp));
+            cursor.pos = pos;
+        }
+    }
+
+    /// Sends everybody what is new.
+    fn flush(&mut self, settings: &Settings, now: u64) -> Vec<(Rc<dyn Sink>, End)> {
+        let mut ended = Vec::new();
+        let (mut cursors, mut slot) = (std::mem::take(&mut self.cursors), 0);
+        // most players are at the same place of the same wire: what they get is put together once
+        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
+        let mut at = None;
+        for wire in &self.wires {
+            for cursor in cursors.iter_mut().flatten() {
+                if cursor.form != wire.form || cursor.blocked || cursor.mode != Mode::Live
+                    || cursor.head.is_some() || cursor.pos == wire.end()
+                {
+                    continue;
+                }
+                if at != Some((cursor.form, cursor.pos)) {
+                    parts.clear();
+                    blocks.clear();
+                    wire.slices(cursor.pos, wire.end(), &mut parts, &mut blocks);
+                    at = Some((cursor.form, cursor.pos));
+                }
+                if let Err(error) = write(cursor, &parts, &blocks, wire.end()) {
+                    ended.push((cursor.sink.clone(), End::Failed(error)));
+                }
+            }
+        }
+        // the others, one by one
+        while let Some(entry) = cursors.get_mut(slot) {
+            slot += 1;
+            let Some(cursor) = entry else { continue };
+            if cursor.blocked {
+                if let Some(why) = self.bound_lag(cursor, settings, now) {
+                    ended.push((cursor.sink.clone(), why));
+                }
+            } else if cursor.mode != Mode::Live || cursor.head.is_some() {
+                if let Err(error) = self.deliver(cursor, settings) {
+                    ended.push((cursor.sink.clone(), End::Failed(error)));
+                }
+            }
+        }
+        self.cursors = cursors;
+        self.trim(settings);
+        ended
+    }
+
+    fn deliver_one(&mut self, id: u64, settings: &Settings) -> Vec<(Rc<dyn Sink>, End)> {
+        let slot = id as u32 as usize;
+        let Some(mut cursor) =
+            self.cursors.get_mut(slot).and_then(|entry| entry.take_if(|cursor| cursor.id == id))
+        else {
+            return Vec::new();
+        };
+        let mut ended = Vec::new();
+        if !cursor.blocked {
+            if let Err(error) = self.deliver(&mut cursor, settings) {
+                ended.push((cursor.sink.clone(), End::Failed(error)));
+            }
+        }
+        self.cursors[slot] = Some(cursor);
+        ended
+    }
+
+    /// Sends one subscriber what there is for it, until its peer is full.
+    fn deliver(&self, cursor: &mut Cursor, settings: &Settings) -> io::Result<()> {
+        let Some(wire) = self.wires.iter().find(|wire| wire.form == cursor.form) else {
+            return Ok(());
+        };
+        if let Mode::Picking { seq } = cursor.mode {
+            self.pick(cursor, wire, seq, settings);
+        }
+        let to = if cursor.mode == Mode::Live { wire.end() } else { cursor.pos };
+        let head = cursor.head.take();
+        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
+        if let Some(head) = &head {
+            parts.push(IoSlice::new(&head.bytes[head.sent..]));
+            blocks.push(None);
+        }
+        wire.slices(cursor.pos, to, &mut parts, &mut blocks);
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let (n, blocked) = taken(&*cursor.sink, &parts, &blocks)?;
+        cursor.head = head;
+        cursor.advance(n);
+        cursor.blocked = blocked;
+        Ok(())
+    }
+
+    /// Looks at the packets from `seq` on: copies those that the player gets one by one, and turns
+    /// it into a live one where it may start.
+    fn pick(&self, cursor: &mut Cursor, wire: &Wire, seq: u64, settings: &Settings) {
+        let seq = seq.max(self.first);
+        for seq in seq..self.next() {
+            let Some(packet) = self.packet(seq) else { break };
+            let free = self.main_track.is_none() || !settings.wait_key;
+            let starts = packet.key || (free && packet.kind != Kind::Data);
+            if starts && cursor.filter == Filter::ALL {
+                self.send_headers(cursor, packet.timestamp);
+                cursor.mode = Mode::Live;
+                cursor.pos = wire.start_of(seq);
+                return;
+            }
+            let wanted = match packet.kind {
+                Kind::Data => true,
+                Kind::Audio => cursor.filter.audio && (!settings.wait_video || free),
+                // with audio switched off, video still starts at a key frame
+                Kind::Video => cursor.filter.video && !cursor.filter.audio,
+            };
+            if wanted {
+                self.send_headers(cursor, packet.timestamp);
+                wire.copy(wire.start_of(seq), wire.start_of(seq + 1), cursor.head());
+            }
+        }
+        cursor.mode = Mode::Picking { seq: self.next() };
+    }
+
+    /// Puts the sticky messages in front, if the peer does not have these yet.
+    fn send_headers(&self, cursor: &mut Cursor, timestamp: u32) {
+        let Some(source) = self.source_on_air() else { return };
+        if cursor.headers == self.headers_version || source.headers.is_empty() {
+            return;
+        }
+        cursor.headers = self.headers_version;
+        let form = cursor.form;
+        let head = cursor.head();
+        for sticky in source.headers.in_order() {
+            let media = Media { kind: sticky.kind, timestamp, payload: &sticky.payload };
+            form.encode(&media, |bytes| head.extend_from_slice(bytes));
+        }
+    }
+
+    /// Moves a player that is too far behind to a key frame, or says that it must go.
+    fn bound_lag(&self, cursor: &mut Cursor, settings: &Settings, now: u64) -> Option<End> {
+        if cursor.mode != Mode::Live {
+            return None;
+        }
+        let wire = self.wires.iter().find(|wire| wire.form == cursor.form)?;
+        let seq = wire.packet_at(cursor.pos);
+        let lag = self.packet(seq).map_or(0, |packet| now.saturating_sub(packet.arrived));
+        let bytes = wire.end() - cursor.pos;
+        if lag <= settings.out_queue_time && settings.out_queue_size.is_none_or(|max| bytes <= max) {
+            return None;
+        }
+        cursor.drops += 1;
+        if settings.out_queue_drops.is_some_and(|drops| cursor.drops >= drops) {
+            return Some(End::TooSlow { times: cursor.drops });
+        }
+        match self.keys.back().filter(|&&key| key > seq) {
+            Some(&key) => self.move_to(cursor, key),
+            None => {
+                cursor.finish_packet(wire);
+                cursor.mode = Mode::Picking { seq: self.next() };
+                cursor.headers = self.headers_version.wrapping_sub(1);
+            }
+        }
+        None
+    }
+
+    /// Forgets the packets that nobody needs: neither a player nor the cache.
+    fn trim(&mut self, settings: &Settings) {
+        let mut keep_all = if settings.cache_time > 0 { self.cache_from } else { self.next() };
+        for cursor in self.cursors.iter().flatten() {
+            if let Mode::Picking { seq } = cursor.mode {
+                keep_all = keep_all.min(seq);
+            }
+        }
+        let mut oldest = self.next();
+        for wire in &mut self.wires {
+            let mut keep = keep_all;
+            let end = wire.end();
+            for cursor in self.cursors.iter().flatten() {
+                if cursor.form == wire.form && cursor.mode == Mode::Live && cursor.pos < end {
+                    keep = keep.min(wire.packet_at(cursor.pos));
+                }
+            }
+            wire.trim(keep);
+            oldest = oldest.min(keep);
+        }
+        while self.first < oldest && self.packets.pop_front().is_some() {
+            self.first += 1;
+        }
+        while self.keys.front().is_some_and(|&key| key < self.first) {
+            self.keys.pop_front();
+        }
+    }
+}
+
+/// Writes the parts that lead up to `end`, and moves the cursor.
+fn write(
+    cursor: &mut Cursor,
+    parts: &[IoSlice<'_>],
+    blocks: &[Option<&Rc<Block>>],
+    end: u64,
+) -> io::Result<()> {
+    let (n, blocked) = taken(&*cursor.sink, parts, blocks)?;
+    cursor.pos += n as u64;
+    cursor.blocked = blocked;
+    debug_assert!(cursor.pos <= end);
+    Ok(())
+}
+
+/// How much a sink takes, and whether it is full then.
+fn taken(
+    sink: &dyn Sink,
+    parts: &[IoSlice<'_>],
+    blocks: &[Option<&Rc<Block>>],
+) -> io::Result<(usize, bool)> {
+    let wanted: usize = parts.iter().map(|part| part.len()).sum();
+    match sink.write(Data { parts, blocks }) {
+        Ok(n) => Ok((n, n < wanted)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((0, true)),
+        Err(error) => Err(error),
+    }
+}
+
+/// A source's hold on its stream; dropped, it is gone from it.
+pub struct Publication {
+    stream: Rc<Stream>,
+    id: u64,
+}
+
+impl Publication {
+    /// Takes a message: for the players if this source is on air, else only what they will need
+    /// when it gets there.
+    pub fn append(&self, media: Media<'_>) {
+        let stream = &self.stream;
+        let info = media.info();
+        let taken =
+            stream.inner.borrow_mut().append(self.id, media, info.as_ref(), &stream.settings);
+        let Some(header) = taken else { return };
+        if header {
+            registry::changed(stream, Change::Header(media.kind));
+        }
+        stream.flush_soon();
+    }
+
+    /// Whether the players see this source.
+    pub fn on_air(&self) -> bool {
+        self.stream.inner.borrow().on_air == Some(self.id)
+    }
+
+    /// The stream published to.
+    pub fn stream(&self) -> &Rc<Stream> {
+        &self.stream
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        self.stream.unpublish(self.id);
+    }
+}

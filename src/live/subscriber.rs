@@ -1,0 +1,172 @@
+//! A cursor over a stream's bytes, and the peer that takes them.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use crate::live::stream::Stream;
+use crate::live::wire::{Form, Wire};
+use crate::nginx::block::Block;
+
+/// Bytes for a peer. `blocks` holds, for each part, the block that it lies in, so that a sink
+/// which can't write at once may keep it; the other parts are only there during the call.
+pub struct Data<'a> {
+    pub parts: &'a [IoSlice<'a>],
+    pub blocks: &'a [Option<&'a Rc<Block>>],
+}
+
+/// Why the engine ends a subscriber.
+#[derive(Debug)]
+pub enum End {
+    /// The peer's connection failed.
+    Failed(io::Error),
+    /// The player fell behind more often than `out_queue drop=` allows.
+    TooSlow { times: u32 },
+}
+
+/// The peer of a subscriber.
+pub trait Sink {
+    /// Writes a prefix of `data`. Less than all, or `WouldBlock`, means that the peer is full: the
+    /// engine goes on after [`Subscription::writable`]. Must not call back into the engine.
+    fn write(&self, data: Data<'_>) -> io::Result<usize>;
+    /// The engine has ended this subscriber, or asks for its end.
+    fn end(&self, why: End);
+    /// A source went on air or left.
+    fn source(&self, on_air: bool);
+}
+
+/// What a player wants of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    pub audio: bool,
+    pub video: bool,
+}
+
+impl Filter {
+    /// Everything.
+    pub const ALL: Filter = Filter { audio: true, video: true };
+}
+
+/// What a new subscriber is.
+pub struct Subscriber {
+    pub form: Form,
+    pub sink: Rc<dyn Sink>,
+    /// Counts as a player, so it keeps a pull alive; a relay that pushes does not.
+    pub player: bool,
+    /// Bytes to be written in front of the stream's: statuses, for example.
+    pub prologue: Vec<u8>,
+}
+
+/// How a subscriber moves over the packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Takes every byte from `pos` on.
+    Live,
+    /// Looks at each packet, from number `seq` on: until a key frame comes, or for good if the
+    /// player does not want everything.
+    Picking { seq: u64 },
+    /// Takes nothing for now.
+    Paused,
+}
+
+/// A subscriber inside its stream.
+pub(super) struct Cursor {
+    pub sink: Rc<dyn Sink>,
+    pub id: u64,
+    /// Which of the stream's wires.
+    pub form: Form,
+    pub mode: Mode,
+    /// The next byte of the wire, in mode `Live`.
+    pub pos: u64,
+    /// Own bytes that go before those at `pos`.
+    pub head: Option<Box<Head>>,
+    pub blocked: bool,
+    pub player: bool,
+    pub filter: Filter,
+    /// The version of the sticky messages that the peer has.
+    pub headers: u32,
+    /// How often it was moved to a key frame because it was behind.
+    pub drops: u32,
+}
+
+/// Bytes that only this subscriber gets.
+#[derive(Default)]
+pub(super) struct Head {
+    pub bytes: Vec<u8>,
+    pub sent: usize,
+}
+
+impl Cursor {
+    /// The bytes that go out before the wire's.
+    pub fn head(&mut self) -> &mut Vec<u8> {
+        &mut self.head.get_or_insert_default().bytes
+    }
+
+    /// Takes the rest of the packet at `pos` over into the head, so that the cursor may be moved.
+    pub fn finish_packet(&mut self, wire: &Wire) {
+        let seq = wire.packet_at(self.pos);
+        if self.mode == Mode::Live && wire.start_of(seq) < self.pos {
+            let to = wire.start_of(seq + 1);
+            let from = self.pos;
+            wire.copy(from, to, self.head());
+            self.pos = to;
+        }
+    }
+
+    /// Notes that `n` bytes were taken: first of the head, then of the wire.
+    pub fn advance(&mut self, mut n: usize) {
+        if let Some(head) = &mut self.head {
+            let of_head = n.min(head.bytes.len() - head.sent);
+            head.sent += of_head;
+            n -= of_head;
+            if head.sent == head.bytes.len() {
+                self.head = None;
+            }
+        }
+        self.pos += n as u64;
+    }
+}
+
+/// A subscriber's hold on its stream; dropped, it takes nothing any more.
+pub struct Subscription {
+    pub(super) stream: Rc<Stream>,
+    pub(super) id: u64,
+}
+
+impl Subscription {
+    /// The peer takes bytes again.
+    pub fn writable(&self) {
+        self.stream.writable(self.id);
+    }
+
+    /// Sends `bytes` at the next message boundary. False if more than `max` of such bytes wait for
+    /// the peer now.
+    pub fn send(&self, bytes: &[u8], max: usize) -> bool {
+        self.stream.send_own(self.id, bytes) <= max
+    }
+
+    /// Stops or goes on; a player that goes on starts at a key frame.
+    pub fn pause(&self, pause: bool) {
+        self.stream.pause(self.id, pause);
+    }
+
+    /// Changes what the player wants.
+    pub fn set_filter(&self, filter: Filter) {
+        self.stream.set_filter(self.id, filter);
+    }
+
+    /// Ends the subscription and gives the bytes that complete what the peer has begun to receive.
+    pub fn finish(self) -> Vec<u8> {
+        self.stream.unsubscribe(self.id).unwrap_or_default()
+    }
+
+    /// The stream subscribed to.
+    pub fn stream(&self) -> &Rc<Stream> {
+        &self.stream
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.stream.unsubscribe(self.id);
+    }
+}

@@ -1,0 +1,222 @@
+//! The packets of a stream in one wire form: encoded once, shared by every player of that form.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use rtmp_protocol::{chunk, flv, message};
+
+use crate::live::media::{Kind, Media};
+use crate::nginx::block::Block;
+
+/// The smallest block: a stream of 500 kbit/s fills four a second, so little of one is idle.
+const MIN_BLOCK: usize = 16 * 1024;
+/// The largest block: a merged write of a fast stream is still one or two parts.
+const MAX_BLOCK: usize = 128 * 1024;
+/// A block that filled faster than this is followed by one of twice the size.
+const FAST_MS: u64 = 100;
+/// A block that filled slower than this is followed by one of half the size.
+const SLOW_MS: u64 = 400;
+
+/// How a media message is put into bytes for a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// RTMP chunks: absolute timestamps, one message stream, so all peers take the same bytes.
+    Rtmp { chunk_size: usize, stream_id: u32, to_publish: bool },
+    /// FLV tags.
+    Flv,
+}
+
+/// The name that makes a server keep metadata for later players (RTMP, section 7.1.3 data message).
+const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
+
+impl Form {
+    /// Hands the encoding of `media`, whose payload comes in `parts`, to `put`, piece by piece.
+    pub fn encode(&self, media: &Media<'_>, put: impl FnMut(&[u8])) {
+        match *self {
+            Form::Rtmp { chunk_size, stream_id, to_publish } => {
+                let header = chunk::Header {
+                    csid: match media.kind {
+                        Kind::Audio => message::CSID_AUDIO,
+                        Kind::Video => message::CSID_VIDEO,
+                        Kind::Data => message::CSID_STATUS,
+                    },
+                    timestamp: media.timestamp,
+                    kind: media.kind.message_type(),
+                    stream_id,
+                };
+                if to_publish && media.is_metadata() {
+                    let wrapped = [SET_DATA_FRAME, media.payload].concat();
+                    chunk::encode(&header, &wrapped, chunk_size, put);
+                } else {
+                    chunk::encode(&header, media.payload, chunk_size, put);
+                }
+            }
+            Form::Flv => flv::encode(media.kind.message_type(), media.timestamp, media.payload, put),
+        }
+    }
+}
+
+/// An append-only log of bytes. Positions count from the stream's first byte and only grow.
+pub struct Wire {
+    pub form: Form,
+    blocks: VecDeque<(u64, Rc<Block>)>,
+    spare: Option<Rc<Block>>,
+    block_size: usize,
+    block_since: u64,
+    end: u64,
+    /// Where each packet starts, from packet number `first` on.
+    starts: VecDeque<u64>,
+    first: u64,
+}
+
+impl Wire {
+    /// An empty log whose first packet will be number `first`.
+    pub fn new(form: Form, first: u64) -> Self {
+        Wire {
+            form,
+            blocks: VecDeque::new(),
+            spare: None,
+            block_size: MIN_BLOCK,
+            block_since: 0,
+            end: 0,
+            starts: VecDeque::new(),
+            first,
+        }
+    }
+
+    /// Appends one packet at time `now` (ms).
+    pub fn append(&mut self, media: &Media<'_>, now: u64) {
+        self.starts.push_back(self.end);
+        let form = self.form;
+        form.encode(media, |bytes| self.put(bytes, now));
+    }
+
+    fn put(&mut self, mut bytes: &[u8], now: u64) {
+        while !bytes.is_empty() {
+            let block = match self.blocks.back() {
+                Some((_, block)) if !block.is_full() => block,
+                _ => self.next_block(now),
+            };
+            let n = block.append(bytes);
+            self.end += n as u64;
+            bytes = &bytes[n..];
+        }
+    }
+
+    fn next_block(&mut self, now: u64) -> &Rc<Block> {
+        let took = now.saturating_sub(self.block_since);
+        if !self.blocks.is_empty() && took < FAST_MS {
+            self.block_size = (self.block_size * 2).min(MAX_BLOCK);
+        } else if took > SLOW_MS {
+            self.block_size = (self.block_size / 2).max(MIN_BLOCK);
+        }
+        self.block_since = now;
+        let block = match self.spare.take() {
+            Some(block) if block.capacity() == self.block_size => block,
+            _ => Rc::new(Block::new(self.block_size)),
+        };
+        self.blocks.push_back((self.end, block));
+        &self.blocks[self.blocks.len() - 1].1
+    }
+
+    /// Where the next packet will start.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Where packet number `seq` starts: `end` for the next one, the oldest kept for one that is gone.
+    pub fn start_of(&self, seq: u64) -> u64 {
+        let at = seq.saturating_sub(self.first) as usize;
+        self.starts.get(at).copied().unwrap_or(self.end)
+    }
+
+    /// The number of the packet that holds byte `pos`; the next one's when `pos` is the end.
+    pub fn packet_at(&self, pos: u64) -> u64 {
+        if pos >= self.end {
+            return self.first + self.starts.len() as u64;
+        }
+        let after = self.starts.partition_point(|&start| start <= pos);
+        self.first + (after as u64).saturating_sub(1)
+    }
+
+    /// Adds the bytes `from..to` to `parts`, and the blocks that hold them to `blocks`.
+    pub fn slices<'a>(
+        &'a self,
+        from: u64,
+        to: u64,
+        parts: &mut Vec<IoSlice<'a>>,
+        blocks: &mut Vec<Option<&'a Rc<Block>>>,
+    ) {
+        // players are nearly always near the end, so the search starts there
+        let mut i = self.blocks.len();
+        while i > 0 && self.blocks[i - 1].0 > from {
+            i -= 1;
+        }
+        for (start, block) in self.blocks.range(i.saturating_sub(1)..) {
+            if *start >= to {
+                break;
+            }
+            let filled = block.filled();
+            let a = from.saturating_sub(*start) as usize;
+            let b = ((to - start) as usize).min(filled.len());
+            if let Some(part) = filled.get(a..b).filter(|part| !part.is_empty()) {
+                parts.push(IoSlice::new(part));
+                blocks.push(Some(block));
+            }
+        }
+    }
+
+    /// Copies the bytes `from..to`.
+    pub fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
+        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
+        self.slices(from, to, &mut parts, &mut blocks);
+        for part in parts {
+            out.extend_from_slice(&part);
+        }
+    }
+
+    /// Copies the payload of packet `seq`, that was appended as `media` (with its length).
+    pub fn payload(&self, seq: u64, packet: &Media<'_>, len: usize, out: &mut Vec<u8>) {
+        let mut encoded = Vec::with_capacity(len + 64);
+        self.copy(self.start_of(seq), self.start_of(seq + 1), &mut encoded);
+        match self.form {
+            Form::Rtmp { chunk_size, stream_id, .. } => {
+                let header = chunk::Header {
+                    csid: message::CSID_VIDEO,
+                    timestamp: packet.timestamp,
+                    kind: packet.kind.message_type(),
+                    stream_id,
+                };
+                for range in chunk::payload_ranges(&header, len, chunk_size) {
+                    out.extend_from_slice(encoded.get(range).unwrap_or_default());
+                }
+            }
+            Form::Flv => {
+                let from = flv::TAG_HEADER;
+                out.extend_from_slice(encoded.get(from..from + len).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Forgets the packets before number `seq`, and the blocks that hold nothing newer.
+    pub fn trim(&mut self, seq: u64) {
+        while self.first < seq && self.starts.pop_front().is_some() {
+            self.first += 1;
+        }
+        let keep = self.starts.front().copied().unwrap_or(self.end);
+        while let Some((start, block)) = self.blocks.front() {
+            let end = start + block.filled().len() as u64;
+            // the last block is filled further, unless it is full
+            if end > keep || (self.blocks.len() == 1 && !block.is_full()) {
+                break;
+            }
+            if let Some((_, mut block)) = self.blocks.pop_front() {
+                if let Some(unshared) = Rc::get_mut(&mut block) {
+                    unshared.clear();
+                    self.spare = Some(block);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Small safe wrappers over what the ngx crate lacks. `unsafe` lives here and in module glue.
+
+pub mod block;
+pub mod clock;
+pub mod connection;
+pub mod event;
+pub mod file;
+pub mod guard;
+pub mod log;
+pub mod process;
+pub mod random;
+pub mod sys;
+pub mod task;

@@ -1,0 +1,293 @@
+//! A connection of nginx's, owned: dropping it closes the socket and frees its pool.
+
+use std::io::{self, IoSlice};
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_close_connection, ngx_connection_t, ngx_destroy_pool, ngx_event_t, ngx_handle_read_event,
+    ngx_handle_write_event, NGX_AGAIN, NGX_OK,
+};
+
+use crate::nginx::guard::guard;
+use crate::nginx::log::Log;
+
+/// What is called when a connection becomes ready. Each call holds its own `Rc`, so a handler may
+/// close the connection it was called for.
+pub trait Handler {
+    /// There is something to read: bytes, the end, or an error. Also called when nginx wants the
+    /// connection closed, see [`Connection::wants_close`].
+    fn readable(self: Rc<Self>);
+    /// The socket takes bytes again.
+    fn writable(self: Rc<Self>);
+    /// A handler panicked: end this session.
+    fn panicked(self: Rc<Self>);
+}
+
+/// An accepted or opened connection.
+pub struct Connection {
+    c: NonNull<ngx_connection_t>,
+}
+
+impl Connection {
+    /// Takes over `c` and calls `handler` from now on.
+    ///
+    /// # Safety
+    ///
+    /// `c` is a live connection of this worker that nobody else closes, and its `data` is unused.
+    pub unsafe fn new(c: NonNull<ngx_connection_t>) -> Self {
+        // SAFETY: `c` is live; null marks that no handler is set yet. What peers do to their
+        // connections is not an error of ours.
+        unsafe {
+            (*c.as_ptr()).data = ptr::null_mut();
+            (*c.as_ptr()).set_log_error(nginx_sys::ngx_connection_log_error_e_NGX_ERROR_INFO as _);
+        }
+        Connection { c }
+    }
+
+    /// Calls `handler` for the events of this connection from now on.
+    pub fn set_handler(&self, handler: Rc<dyn Handler>) {
+        self.clear_handler();
+        let c = self.c.as_ptr();
+        // SAFETY: the connection is live; the box is freed by clear_handler only.
+        unsafe {
+            (*c).data = Box::into_raw(Box::new(handler)).cast();
+            (*(*c).read).handler = Some(on_read);
+            (*(*c).write).handler = Some(on_write);
+        }
+    }
+
+    /// Calls no handler any more. This ends the cycle between a session and its connection.
+    pub fn clear_handler(&self) {
+        let c = self.c.as_ptr();
+        // SAFETY: data is null or the box that set_handler put there.
+        unsafe {
+            let data = std::mem::replace(&mut (*c).data, ptr::null_mut());
+            if !data.is_null() {
+                drop(Box::from_raw(data.cast::<Rc<dyn Handler>>()));
+            }
+        }
+    }
+
+    /// Reads what is there into `buf`: `Ok(0)` is the peer's end, `WouldBlock` nothing yet.
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let c = self.c.as_ptr();
+        // SAFETY: the connection is live, recv is set by nginx, and buf is valid for its length.
+        let n = unsafe {
+            match (*c).recv {
+                Some(recv) => recv(c, buf.as_mut_ptr(), buf.len()),
+                None => return Err(io::ErrorKind::NotConnected.into()),
+            }
+        };
+        self.result(n)
+    }
+
+    /// Writes a prefix of `data`. A short count or `WouldBlock` means that `writable` will be called.
+    pub fn send(&self, data: &[u8]) -> io::Result<usize> {
+        self.writev(&[IoSlice::new(data)])
+    }
+
+    /// Writes a prefix of all `data` in one system call where the connection is plain.
+    pub fn writev(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let c = self.c.as_ptr();
+        // SAFETY: the connection is live.
+        if unsafe { !(*c).ssl.is_null() } {
+            return self.send_each(data);
+        }
+        let wanted: usize = data.iter().map(|part| part.len()).sum();
+        // the kernel refuses more parts than this in one call
+        let parts = data.len().min(libc::UIO_MAXIOV as usize);
+        // SAFETY: IoSlice has the layout of iovec, and msghdr of zeroes plus the parts is valid.
+        let n = unsafe {
+            let mut msg: libc::msghdr = std::mem::zeroed();
+            msg.msg_iov = data.as_ptr() as *mut libc::iovec;
+            msg.msg_iovlen = parts as _;
+            match data {
+                [one] => libc::send((*c).fd, one.as_ptr().cast(), one.len(), libc::MSG_NOSIGNAL),
+                _ => libc::sendmsg((*c).fd, &msg, libc::MSG_NOSIGNAL),
+            }
+        };
+        if n < 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.await_writable()?;
+            }
+            return Err(error);
+        }
+        let n = n as usize;
+        // SAFETY: the connection is live.
+        unsafe { (*c).sent += n as nginx_sys::off_t };
+        if n < wanted {
+            self.await_writable()?;
+        }
+        Ok(n)
+    }
+
+    /// The way through TLS, part by part.
+    fn send_each(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let c = self.c.as_ptr();
+        let mut sent = 0;
+        for part in data.iter().filter(|part| !part.is_empty()) {
+            // SAFETY: the connection is live, send is set by nginx, and the part is readable.
+            let n = unsafe {
+                match (*c).send {
+                    Some(send) => send(c, part.as_ptr() as *mut u8, part.len()),
+                    None => return Err(io::ErrorKind::NotConnected.into()),
+                }
+            };
+            match self.result(n) {
+                Ok(n) => {
+                    sent += n;
+                    if n < part.len() {
+                        self.await_writable()?;
+                        return Ok(sent);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.await_writable()?;
+                    return if sent > 0 { Ok(sent) } else { Err(error) };
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(sent)
+    }
+
+    fn result(&self, n: isize) -> io::Result<usize> {
+        match n {
+            n if n >= 0 => Ok(n as usize),
+            n if n == NGX_AGAIN as isize => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+
+    /// Asks for the next read event.
+    pub fn await_readable(&self) -> io::Result<()> {
+        // SAFETY: the connection is live.
+        let rc = unsafe { ngx_handle_read_event((*self.c.as_ptr()).read, 0) };
+        if rc == NGX_OK as isize { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+    }
+
+    /// Asks for the next write event.
+    fn await_writable(&self) -> io::Result<()> {
+        // SAFETY: the connection is live; a write that fell short means that it is not ready.
+        let rc = unsafe {
+            let wev = (*self.c.as_ptr()).write;
+            (*wev).set_ready(0);
+            ngx_handle_write_event(wev, 0)
+        };
+        if rc == NGX_OK as isize { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+    }
+
+    /// Whether the peer is known to have closed or broken the connection while nobody was reading.
+    pub fn peer_gone(&self) -> bool {
+        // SAFETY: the connection is live.
+        unsafe {
+            let rev = (*self.c.as_ptr()).read;
+            (*rev).pending_eof() != 0 || (*rev).error() != 0 || (*self.c.as_ptr()).error() != 0
+        }
+    }
+
+    /// Whether nginx asks for the end of this connection (shutdown timeout, too few connections).
+    pub fn wants_close(&self) -> bool {
+        // SAFETY: the connection is live.
+        unsafe { (*self.c.as_ptr()).close() != 0 }
+    }
+
+    /// Sends what is written at once, without waiting for more (TCP_NODELAY).
+    pub fn set_nodelay(&self) {
+        let c = self.c.as_ptr();
+        // SAFETY: the connection is live.
+        unsafe {
+            if i32::from((*(*c).sockaddr).sa_family) != libc::AF_UNIX {
+                let on: libc::c_int = 1;
+                // a socket that refuses it works all the same
+                libc::setsockopt(
+                    (*c).fd,
+                    libc::IPPROTO_TCP,
+                    libc::TCP_NODELAY,
+                    ptr::addr_of!(on).cast(),
+                    std::mem::size_of::<libc::c_int>() as libc::socklen_t,
+                );
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more comes, and still reads what it sends.
+    pub fn shutdown_write(&self) {
+        // SAFETY: the connection is live; that the peer is gone already is seen when reading.
+        unsafe { libc::shutdown((*self.c.as_ptr()).fd, libc::SHUT_WR) };
+    }
+
+    /// The peer's IP address; `None` for a unix socket.
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        let c = self.c.as_ptr();
+        // SAFETY: the connection is live and its address has this length.
+        unsafe { crate::conf::ngx::address_of((*c).sockaddr, (*c).socklen) }?.ip()
+    }
+
+    /// nginx's number of this connection, as `*N` in its log.
+    pub fn number(&self) -> usize {
+        // SAFETY: the connection is live.
+        unsafe { (*self.c.as_ptr()).number as usize }
+    }
+
+    /// Bytes written to the peer so far.
+    pub fn sent(&self) -> u64 {
+        // SAFETY: the connection is live.
+        unsafe { (*self.c.as_ptr()).sent as u64 }
+    }
+
+    /// The connection's log, which knows client and server.
+    pub fn log(&self) -> Log {
+        // SAFETY: the connection is live.
+        unsafe { (*self.c.as_ptr()).log }
+    }
+
+    /// The peer's address as text.
+    pub fn addr_text(&self) -> Vec<u8> {
+        // SAFETY: the connection is live and addr_text belongs to its pool.
+        unsafe { (*self.c.as_ptr()).addr_text.as_bytes().to_vec() }
+    }
+
+    /// The connection itself, for module glue. It must not be closed through this pointer.
+    pub fn as_ptr(&self) -> *mut ngx_connection_t {
+        self.c.as_ptr()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.clear_handler();
+        let c = self.c.as_ptr();
+        // SAFETY: the connection is live and ours; its pool goes after it, since the log is in it.
+        unsafe {
+            let pool = (*c).pool;
+            ngx_close_connection(c);
+            if !pool.is_null() {
+                ngx_destroy_pool(pool);
+            }
+        }
+    }
+}
+
+extern "C" fn on_read(ev: *mut ngx_event_t) {
+    call(ev, |handler| handler.readable());
+}
+
+extern "C" fn on_write(ev: *mut ngx_event_t) {
+    call(ev, |handler| handler.writable());
+}
+
+fn call(ev: *mut ngx_event_t, f: impl FnOnce(Rc<dyn Handler>)) {
+    // SAFETY: nginx passes an event of a live connection, whose data is null or set_handler's box.
+    let handler = unsafe {
+        let c: *mut ngx_connection_t = (*ev).data.cast();
+        (*c).data.cast::<Rc<dyn Handler>>().as_ref().cloned()
+    };
+    if let Some(handler) = handler {
+        if guard("a connection's handler", || f(handler.clone())).is_none() {
+            guard("the end of a session", || handler.panicked());
+        }
+    }
+}

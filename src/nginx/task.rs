@@ -1,0 +1,100 @@
+//! Futures on nginx's event loop. Dropping a [`Task`] cancels it and what it waits for.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use async_task::Runnable;
+
+use crate::nginx::event::Event;
+
+/// A spawned future; dropped, it is cancelled.
+pub type Task<T = ()> = async_task::Task<T>;
+
+thread_local! {
+    static QUEUE: RefCell<VecDeque<Runnable>> = const { RefCell::new(VecDeque::new()) };
+    static RUN: Event = Event::new(run_queued);
+}
+
+/// Starts `future` on the event loop. Its first step runs after the events of this loop turn,
+/// never inside the caller, so the caller may hold borrows.
+pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
+    let (runnable, task) = async_task::spawn_local(future, |runnable| {
+        QUEUE.with_borrow_mut(|queue| queue.push_back(runnable));
+        RUN.with(Event::post);
+    });
+    runnable.schedule();
+    task
+}
+
+fn run_queued() {
+    // those that are woken meanwhile are posted again, so one that wakes itself starves nobody
+    let due = QUEUE.with_borrow_mut(std::mem::take);
+    for runnable in due {
+        crate::nginx::guard::guard("a task", || runnable.run());
+    }
+}
+
+/// Waits `ms` milliseconds.
+pub async fn sleep(ms: u64) {
+    let done = Signal::new();
+    let timer = Event::new({
+        let done = done.clone();
+        move || done.set()
+    });
+    timer.set_timer(ms);
+    done.wait().await;
+}
+
+/// Waits for `future`, but no longer than `ms` milliseconds: `None` when the time is over first.
+pub async fn timeout<T>(ms: u64, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut limit = pin!(sleep(ms));
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        limit.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// A flag that one task waits for and others raise.
+#[derive(Clone, Default)]
+pub struct Signal(Rc<SignalInner>);
+
+#[derive(Default)]
+struct SignalInner {
+    set: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Signal {
+    /// A lowered flag.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises the flag and wakes the waiter.
+    pub fn set(&self) {
+        self.0.set.set(true);
+        if let Some(waker) = self.0.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the flag is raised, and lowers it.
+    pub async fn wait(&self) {
+        poll_fn(|cx| {
+            if self.0.set.take() {
+                return Poll::Ready(());
+            }
+            self.0.waker.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    }
+}

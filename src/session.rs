@@ -1,0 +1,518 @@
+//! One RTMP client, from accept to close.
+
+mod command;
+mod control;
+mod play;
+mod publish;
+mod timer;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
+
+use nginx_sys::ngx_connection_t;
+use rtmp_protocol::chunk::{ChunkReader, Limits, MAX_HEADER};
+use rtmp_protocol::command::Connect;
+use rtmp_protocol::handshake::ServerHandshake;
+use rtmp_protocol::message;
+
+use crate::conf::{AppConf, Listen, ServerConf};
+use crate::live::{Filter, Publication, Subscription};
+use crate::nginx::clock;
+use crate::nginx::connection::{Connection, Handler};
+use crate::nginx::event::Event;
+use crate::nginx::guard::guard;
+use crate::nginx::log;
+use crate::nginx::random;
+use crate::nginx::task::Task;
+
+/// What is read at once. All sessions of a worker share the buffer, since each message is used up
+/// before the next session is looked at.
+const READ_BUFFER: usize = 64 * 1024;
+/// A client that sends faster than the loop turns does not keep the others waiting for longer than
+/// this many reads.
+const READS_A_TURN: u32 = 16;
+/// Answers that wait for the client to read them: more than any sequence of commands needs.
+const MAX_UNSENT: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]);
+}
+
+/// Why a session ends. Shown in the log, with the client's address.
+#[derive(Debug)]
+pub enum Reason {
+    /// The client closed the connection.
+    ClientClosed,
+    /// Reading or writing failed.
+    Io(io::Error),
+    /// The client sent what the protocol or a limit forbids.
+    Protocol(String),
+    /// Nothing came or nothing was taken for too long.
+    TimedOut(&'static str),
+    /// The client was told why in a status.
+    Refused(&'static str),
+    /// The worker leaves, or has too few connections.
+    Shutdown,
+    /// A panic was caught.
+    Internal,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::ClientClosed => f.write_str("closed by the client"),
+            Reason::Io(error) => write!(f, "connection failed: {error}"),
+            Reason::Protocol(what) => f.write_str(what),
+            Reason::TimedOut(what) => write!(f, "timed out: {what}"),
+            Reason::Refused(what) => write!(f, "refused: {what}"),
+            Reason::Shutdown => f.write_str("closed at shutdown"),
+            Reason::Internal => f.write_str("internal error"),
+        }
+    }
+}
+
+/// What a handled message means for those behind it.
+pub(crate) enum Flow {
+    /// Go on.
+    Next,
+    /// Wait until the decision that was begun is made.
+    Pause,
+    /// The session is over.
+    Stop,
+}
+
+/// How far a session has come.
+enum Stage {
+    Handshake(ServerHandshake),
+    Chunks(ChunkReader),
+    /// The last answer is on its way; what the client still sends is not looked at.
+    Closing,
+}
+
+/// What the client is to us, since `connect`.
+pub struct Client {
+    pub connect: Connect,
+    pub server: Rc<ServerConf>,
+    pub app: Rc<AppConf>,
+    /// The host of tcUrl.
+    pub domain: Vec<u8>,
+    /// The application's name as the client says it, without its query.
+    pub app_name: Vec<u8>,
+}
+
+/// What the client does with a stream.
+#[derive(Default)]
+enum Role {
+    #[default]
+    None,
+    Publisher(Publication),
+    Player(Subscription),
+}
+
+/// A client's session. It lives as long as its connection's handler, and ends with [`finalize`].
+///
+/// [`finalize`]: Session::finalize
+pub struct Session {
+    conn: Connection,
+    this: Weak<Session>,
+    listen: Rc<Listen>,
+    /// The server by address, then by name.
+    server: RefCell<Rc<ServerConf>>,
+    stage: RefCell<Stage>,
+    client: OnceCell<Client>,
+    role: RefCell<Role>,
+    /// The name and args that the client publishes or plays.
+    stream: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
+    /// What the client is allowed is being decided; its input waits.
+    decision: RefCell<Option<Task>>,
+    /// A player is being told that its source came or went.
+    telling: RefCell<Option<Task>>,
+    /// What the player wants of a stream.
+    filter: Cell<Filter>,
+    /// Input that waits: the beginning of a chunk header, or all behind a pending decision.
+    unread: RefCell<Vec<u8>>,
+    /// Output outside of a subscription that the client has not taken yet.
+    unsent: RefCell<Vec<u8>>,
+    ended: Cell<bool>,
+    resume: Event,
+
+    timer: Event,
+    times: timer::Times,
+    budget: command::Budget,
+    bytes_in: Cell<u64>,
+    acks: control::Acks,
+}
+
+/// nginx has accepted a connection on an `rtmp` server's address.
+pub extern "C" fn ngx_rtmp_accept(c: *mut ngx_connection_t) {
+    guard("accept", || {
+        if let Some(c) = NonNull::new(c) {
+            // SAFETY: nginx hands over a new connection that it does not look at any more.
+            unsafe { accept(c) };
+        }
+    });
+}
+
+/// # Safety
+///
+/// `c` is a connection that was just accepted, and is ours from now on.
+unsafe fn accept(c: NonNull<ngx_connection_t>) {
+    // SAFETY: the caller's promise.
+    let (conn, listen) = unsafe { (Connection::new(c), Listen::of(c)) };
+    let Some(listen) = listen else { return };
+    Session::start(conn, listen);
+}
+
+impl Session {
+    fn start(conn: Connection, listen: Rc<Listen>) {
+        let server = listen.default_server.clone();
+        if server.tcp_nodelay {
+            conn.set_nodelay();
+        }
+        let session = Rc::new_cyclic(|this: &Weak<Session>| {
+            let call = |f: fn(&Rc<Session>)| {
+                let this = this.clone();
+                Event::new(move || {
+                    if let Some(session) = this.upgrade() {
+                        f(&session);
+                    }
+                })
+            };
+            Session {
+                conn,
+                this: this.clone(),
+                listen,
+                stage: RefCell::new(Stage::Handshake(ServerHandshake::new(random::seed()))),
+                client: OnceCell::new(),
+                role: RefCell::default(),
+                stream: RefCell::default(),
+                decision: RefCell::default(),
+                telling: RefCell::default(),
+                filter: Cell::new(Filter::ALL),
+                unread: RefCell::default(),
+                unsent: RefCell::default(),
+                ended: Cell::new(false),
+                resume: call(Session::read),
+                timer: call(Session::tick),
+                times: timer::Times::new(clock::now()),
+                budget: command::Budget::new(clock::now()),
+                bytes_in: Cell::new(0),
+                acks: control::Acks::default(),
+                server: RefCell::new(server),
+            }
+        });
+        session.conn.set_handler(session.clone());
+        session.arm_timer();
+        session.read();
+    }
+
+    fn rc(&self) -> Option<Rc<Session>> {
+        self.this.upgrade()
+    }
+
+    fn server(&self) -> Rc<ServerConf> {
+        self.server.borrow().clone()
+    }
+
+    /// What the client said in `connect`.
+    pub fn client(&self) -> Option<&Client> {
+        self.client.get()
+    }
+
+    /// Reads and handles what is there, as far as the session goes.
+    fn read(self: &Rc<Self>) {
+        let mut buffer = BUFFER.take();
+        if buffer.is_empty() {
+            // never nested: a handler of one session does not read another
+            return;
+        }
+        for _ in 0..READS_A_TURN {
+            if self.ended.get() || self.decision.borrow().is_some() {
+                break;
+            }
+            let mut unread = self.unread.take();
+            let kept = unread.len();
+            if buffer.len() < kept + READ_BUFFER {
+                buffer.resize(kept + READ_BUFFER, 0);
+            }
+            buffer[..kept].copy_from_slice(&unread);
+            unread.clear();
+            let n = match self.conn.recv(&mut buffer[kept..]) {
+                Ok(0) => {
+                    self.finalize(Reason::ClientClosed);
+                    break;
+                }
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // what waited behind a decision is handled now even if nothing new came
+                    if kept > MAX_HEADER {
+                        0
+                    } else {
+                        unread.extend_from_slice(&buffer[..kept]);
+                        self.unread.replace(unread);
+                        if let Err(error) = self.conn.await_readable() {
+                            self.finalize(Reason::Io(error));
+                        }
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.finalize(Reason::Io(error));
+                    break;
+                }
+            };
+            self.received(n as u64);
+            let mut input = &buffer[..kept + n];
+            if let Err(reason) = self.input(&mut input) {
+                self.finalize(reason);
+                break;
+            }
+            unread.extend_from_slice(input);
+            unread.shrink_to_fit();
+            self.unread.replace(unread);
+        }
+        let more = !self.ended.get()
+            && self.decision.borrow().is_none()
+            // SAFETY: the connection lives as long as the session.
+            && unsafe { (*(*self.conn.as_ptr()).read).ready() != 0 };
+        buffer.truncate(MAX_HEADER + READ_BUFFER);
+        BUFFER.set(buffer);
+        if more {
+            self.resume.post_next();
+        }
+    }
+
+    fn received(&self, n: u64) {
+        self.bytes_in.set(self.bytes_in.get() + n);
+        if n > 0 {
+            self.times.active(clock::now());
+        }
+        self.acknowledge();
+    }
+
+    /// Handles input until it is used up, or the rest has to wait.
+    fn input(self: &Rc<Self>, input: &mut &[u8]) -> Result<(), Reason> {
+        let stage = &mut *self.stage.borrow_mut();
+        if let Stage::Handshake(handshake) = stage {
+            let mut out = Vec::new();
+            let progress = handshake
+                .input(input, &mut out)
+                .map_err(|error| Reason::Protocol(format!("handshake: {error}")))?;
+            *input = input.get(progress.consumed..).unwrap_or_default();
+            self.send(&out);
+            if !progress.done {
+                return Ok(());
+            }
+            let server = self.server();
+            *stage = Stage::Chunks(ChunkReader::new(Limits {
+                max_streams: server.max_streams,
+                max_message: server.max_message,
+            }));
+        }
+        let Stage::Chunks(reader) = stage else {
+            *input = &[];
+            return Ok(());
+        };
+        while let Some(message) =
+            reader.read(input).map_err(|error| Reason::Protocol(error.to_string()))?
+        {
+            match self.message(&message)? {
+                Flow::Next if self.ended.get() => break,
+                Flow::Next => (),
+                Flow::Pause => return Ok(()),
+                Flow::Stop => {
+                    *stage = Stage::Closing;
+                    *input = &[];
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends bytes that are whole messages: between those of the stream, if one is played.
+    fn send(&self, bytes: &[u8]) {
+        if bytes.is_empty() || self.ended.get() {
+            return;
+        }
+        if let Role::Player(subscription) = &*self.role.borrow() {
+            if !subscription.send(bytes, MAX_UNSENT) {
+                self.end_soon(Reason::TimedOut("the client does not read the answers it asks for"));
+            }
+            return;
+        }
+        let mut unsent = self.unsent.borrow_mut();
+        let sent = if unsent.is_empty() {
+            match self.conn.send(bytes) {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return self.end_soon(Reason::Io(error)),
+            }
+        } else {
+            0
+        };
+        unsent.extend_from_slice(&bytes[sent..]);
+        if unsent.len() > MAX_UNSENT {
+            self.end_soon(Reason::TimedOut("the client does not read the answers it asks for"));
+        } else if !unsent.is_empty() {
+            self.times.blocked(clock::now());
+        }
+    }
+
+    /// Ends the session after what is running now.
+    fn end_soon(&self, reason: Reason) {
+        let Some(session) = self.rc() else { return };
+        let end = crate::nginx::task::spawn(async move { session.finalize(reason) });
+        self.decision.replace(Some(end));
+    }
+
+    /// Sends a last status and ends the session once it is on its way.
+    fn refuse(self: &Rc<Self>, status: &[u8], why: &'static str) {
+        self.send(status);
+        self.close(Reason::Refused(why));
+    }
+
+    /// Ends the session when what is unsent has been taken, and the client has closed its side.
+    fn close(self: &Rc<Self>, reason: Reason) {
+        self.log_end(&reason);
+        self.leave();
+        // a message may be under way in `input`, which then sees that it is to stop
+        if let Ok(mut stage) = self.stage.try_borrow_mut() {
+            *stage = Stage::Closing;
+        }
+        self.times.close_by(clock::now());
+        self.arm_timer();
+        self.half_close_when_sent();
+    }
+
+    fn half_close_when_sent(&self) {
+        if self.times.closing() && self.unsent.borrow().is_empty() {
+            self.conn.shutdown_write();
+        }
+    }
+
+    /// Leaves the stream: what is begun of a message is completed.
+    fn leave(&self) {
+        self.decision.take();
+        match self.role.take() {
+            Role::None => (),
+            Role::Publisher(publication) => drop(publication),
+            Role::Player(subscription) => {
+                let rest = subscription.finish();
+                self.send(&rest);
+            }
+        }
+    }
+
+    /// Ends the session: at once, in any state, any number of times.
+    pub fn finalize(&self, reason: Reason) {
+        if self.ended.replace(true) {
+            return;
+        }
+        if !self.times.closing() {
+            self.log_end(&reason);
+        }
+        // what was begun is cancelled by dropping it
+        self.timer.cancel();
+        self.resume.cancel();
+        self.decision.take();
+        self.telling.take();
+        drop(self.role.take());
+        // the handler held the session; the connection closes with the last hold on it
+        self.conn.clear_handler();
+    }
+
+    fn log_end(&self, reason: &Reason) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let app = self.client().map(|client| text(&client.app_name)).unwrap_or_default();
+        let name = self.stream.borrow().as_ref().map(|(name, _)| text(name)).unwrap_or_default();
+        log::info!(
+            self.conn.log(),
+            "rtmp: {} {reason}, app: \"{app}\", name: \"{name}\", client: {}, server: {}",
+            self.command(),
+            text(&self.conn.addr_text()),
+            self.listen.addr,
+        );
+    }
+
+    /// What the client does: NONE, PLAY or PUBLISH.
+    pub fn command(&self) -> &'static str {
+        match *self.role.borrow() {
+            Role::None => "NONE",
+            Role::Publisher(_) => "PUBLISH",
+            Role::Player(_) => "PLAY",
+        }
+    }
+
+    fn chunk_size(&self) -> usize {
+        self.server.borrow().chunk_size
+    }
+
+    /// An onStatus on the client's message stream.
+    fn status(&self, level: &str, code: &str, description: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let values = rtmp_protocol::command::on_status(level, code, description);
+        message::command(
+            &mut out,
+            message::CSID_STATUS,
+            command::STREAM_ID,
+            self.chunk_size(),
+            &values,
+        );
+        out
+    }
+}
+
+impl Handler for Session {
+    fn readable(self: Rc<Self>) {
+        if self.conn.wants_close() {
+            return self.finalize(Reason::Shutdown);
+        }
+        if self.decision.borrow().is_some() {
+            if self.conn.peer_gone() {
+                self.finalize(Reason::ClientClosed);
+            }
+            return;
+        }
+        self.read();
+    }
+
+    fn writable(self: Rc<Self>) {
+        if self.ended.get() {
+            return;
+        }
+        let unsent = self.unsent.take();
+        if !unsent.is_empty() {
+            match self.conn.send(&unsent) {
+                Ok(n) if n < unsent.len() => {
+                    self.times.blocked(clock::now());
+                    self.unsent.replace(unsent[n..].to_vec());
+                    return;
+                }
+                Ok(_) => (),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent.replace(unsent);
+                    return;
+                }
+                Err(error) => return self.finalize(Reason::Io(error)),
+            }
+        }
+        self.times.unblocked();
+        self.half_close_when_sent();
+        // taken out for the call, since the engine may end the session in it
+        let role = self.role.take();
+        if let Role::Player(subscription) = &role {
+            subscription.writable();
+        }
+        if !self.ended.get() {
+            self.role.replace(role);
+        }
+    }
+
+    fn panicked(self: Rc<Self>) {
+        self.finalize(Reason::Internal);
+    }
+}

@@ -1,0 +1,292 @@
+//! Messages and commands of a client, in RTMP's order: connect, createStream, then one of publish
+//! and play.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use rtmp_protocol::amf0::Value;
+use rtmp_protocol::chunk::Message;
+use rtmp_protocol::command::{self, Command, Connect};
+use rtmp_protocol::message;
+
+use super::{Client, Flow, Reason, Role, Session};
+use crate::live::{Filter, Kind, Media};
+use crate::nginx::clock;
+
+/// The message stream of every client: all players of a stream take the same bytes.
+pub(super) const STREAM_ID: u32 = 1;
+/// The longest application, stream name or host, in bytes: a path component of a file system.
+const MAX_NAME: usize = 255;
+/// The longest query behind a name, in bytes: signed tokens fit.
+const MAX_ARGS: usize = 4096;
+/// A client may send this many commands at once...
+const COMMAND_BURST: u64 = 512;
+/// ...and so many per second in the long run; a player that seeks and pauses sends one or two.
+const COMMANDS_A_SECOND: u64 = 16;
+
+/// Commands a client may still send.
+pub(super) struct Budget {
+    left: Cell<u64>,
+    filled: Cell<u64>,
+}
+
+impl Budget {
+    pub fn new(now: u64) -> Self {
+        Budget { left: Cell::new(COMMAND_BURST), filled: Cell::new(now) }
+    }
+
+    fn take(&self, now: u64) -> bool {
+        let earned = now.saturating_sub(self.filled.get()) * COMMANDS_A_SECOND / 1000;
+        if earned > 0 {
+            self.filled.set(now);
+        }
+        let left = (self.left.get() + earned).min(COMMAND_BURST);
+        self.left.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
+/// A name that a client gives, with the query behind it.
+pub(super) struct Name<'a> {
+    pub name: &'a [u8],
+    pub args: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    /// Splits `text` at the first `?`. A name is an identity, so one that is too long, or holds
+    /// control bytes that no url could carry, is refused, not shortened.
+    pub fn parse(text: &'a [u8]) -> Result<Self, &'static str> {
+        let mut parts = text.splitn(2, |&byte| byte == b'?');
+        let (name, args) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if name.len() > MAX_NAME || args.len() > MAX_ARGS {
+            return Err("the name is too long");
+        }
+        if text.iter().any(u8::is_ascii_control) {
+            return Err("the name holds control bytes");
+        }
+        Ok(Name { name, args })
+    }
+
+    /// The value of `key` in the query.
+    pub fn arg(args: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+        args.split(|&byte| byte == b'&')
+            .find_map(|pair| pair.strip_prefix(key)?.strip_prefix(b"="))
+    }
+}
+
+/// The host of a tcUrl, without user and port.
+fn host(tc_url: &[u8]) -> &[u8] {
+    let Some(at) = tc_url.windows(3).position(|part| part == b"://") else { return &[] };
+    let rest = tc_url.get(at + 3..).unwrap_or_default();
+    let authority = rest.split(|byte| b"/?#".contains(byte)).next().unwrap_or_default();
+    let host = authority.rsplit(|&byte| byte == b'@').next().unwrap_or_default();
+    match host.strip_prefix(b"[") {
+        Some(v6) => v6.split(|&byte| byte == b']').next().unwrap_or_default(),
+        None => host.split(|&byte| byte == b':').next().unwrap_or_default(),
+    }
+}
+
+fn is_ipv4(host: &[u8]) -> bool {
+    std::str::from_utf8(host).is_ok_and(|host| host.parse::<std::net::Ipv4Addr>().is_ok())
+}
+
+/// Domain and application by what a client says: one trailing `/` or `/_definst_` does not count,
+/// and behind an IPv4 host the first of several levels is the domain (`rtmp://1.2.3.4/www.x.com/live`).
+fn domain_and_app<'a>(tc_url: &'a [u8], app: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let app = app.strip_suffix(b"/_definst_").or_else(|| app.strip_suffix(b"/")).unwrap_or(app);
+    let host = host(tc_url);
+    if is_ipv4(host) {
+        if let Some(at) = app.iter().position(|&byte| byte == b'/') {
+            let (domain, rest) = app.split_at(at);
+            return (domain, rest.get(1..).unwrap_or_default());
+        }
+    }
+    (host, app)
+}
+
+impl Session {
+    /// One message of the client.
+    pub(super) fn message(self: &Rc<Self>, message: &Message<'_>) -> Result<Flow, Reason> {
+        match message.kind {
+            message::AUDIO | message::VIDEO | message::DATA | message::DATA_AMF3 => {
+                self.media(message.kind, message.timestamp, message.payload);
+                Ok(Flow::Next)
+            }
+            message::AGGREGATE => {
+                for part in message::aggregate(message.timestamp, message.payload) {
+                    match part {
+                        Ok(part) => self.media(part.kind, part.timestamp, part.payload),
+                        // checked as a whole: the message is dropped
+                        Err(_) => break,
+                    }
+                }
+                Ok(Flow::Next)
+            }
+            message::COMMAND => self.command_message(message.payload, false),
+            message::COMMAND_AMF3 => self.command_message(message.payload, true),
+            message::WINDOW_ACK_SIZE => self.window_ack_size(message.payload),
+            message::USER_CONTROL => self.user_control(message.payload),
+            // acknowledgements, peer bandwidth, shared objects and what is unknown
+            _ => Ok(Flow::Next),
+        }
+    }
+
+    /// Media goes into the stream byte for byte; `@setDataFrame` is an instruction to us.
+    fn media(&self, kind: u8, timestamp: u32, payload: &[u8]) {
+        let role = self.role.borrow();
+        let Role::Publisher(publication) = &*role else { return };
+        self.times.media(Some(clock::now()));
+        let (kind, payload) = match kind {
+            message::DATA => (kind, command::without_set_data_frame(payload)),
+            message::DATA_AMF3 => match command::amf0_of(payload, true) {
+                Ok(payload) => (message::DATA, command::without_set_data_frame(payload)),
+                Err(_) => return,
+            },
+            _ => (kind, payload),
+        };
+        let Some(kind) = Kind::of_message_type(kind) else { return };
+        publication.append(Media { kind, timestamp, payload });
+    }
+
+    fn command_message(self: &Rc<Self>, payload: &[u8], amf3: bool) -> Result<Flow, Reason> {
+        if !self.budget.take(clock::now()) {
+            return Err(Reason::Protocol(format!("more than {COMMAND_BURST} commands at once")));
+        }
+        // a command that can't be read is no reason to end a stream that runs
+        let Ok(command) = Command::parse(payload, amf3) else { return Ok(Flow::Next) };
+        let connected = self.client().is_some();
+        match (command.name.as_slice(), connected) {
+            (b"connect", false) => self.connect(&command),
+            (b"connect", true) => Err(Reason::Protocol("a second connect".into())),
+            (b"publish" | b"play" | b"play2" | b"createStream", false) => {
+                let name = String::from_utf8_lossy(&command.name).into_owned();
+                Err(Reason::Protocol(format!("{name} before connect")))
+            }
+            (b"createStream", true) => self.answer(&command, Value::from(f64::from(STREAM_ID))),
+            (b"releaseStream" | b"FCUnpublish" | b"FCSubscribe", true) => {
+                self.answer(&command, Value::Undefined)
+            }
+            (b"FCPublish", true) => self.fc_publish(&command),
+            (b"getStreamLength", true) => self.answer(&command, Value::from(0.0)),
+            (b"publish", true) => self.publish_command(&command),
+            (b"play", true) => self.play_command(&command),
+            (b"play2", true) => self.play2_command(&command),
+            (b"pause" | b"pauseRaw", true) => self.pause_command(&command),
+            (b"seek", true) => self.seek_command(&command),
+            (b"receiveAudio", true) => self.receive(&command, |filter, on| filter.audio = on),
+            (b"receiveVideo", true) => self.receive(&command, |filter, on| filter.video = on),
+            (b"closeStream" | b"deleteStream", true) => self.close_stream(),
+            (b"_result" | b"_error" | b"onStatus" | b"onBWDone", _) => Ok(Flow::Next),
+            _ => self.unknown(&command),
+        }
+    }
+
+    fn connect(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
+        let connect = Connect::from(command);
+        let Name { name: app, .. } = Name::parse(&connect.app)
+            .map_err(|why| Reason::Protocol(format!("connect: {why}")))?;
+        let (domain, app) = domain_and_app(&connect.tc_url, app);
+        if domain.len() > MAX_NAME || domain.iter().any(u8::is_ascii_control) {
+            return Err(Reason::Protocol("connect: the host in tcUrl is not a name".into()));
+        }
+        let (domain, app) = (domain.to_ascii_lowercase(), app.to_vec());
+        let server = self.listen.server_for(&domain);
+        self.server.replace(server.clone());
+        let size = self.chunk_size();
+        let Some(conf) = server.application(&app) else {
+            let mut out = Vec::new();
+            let values = command::error(
+                command.transaction,
+                "NetConnection.Connect.InvalidApp",
+                "There is no such application.",
+            );
+            message::command(&mut out, message::CSID_COMMAND, 0, size, &values);
+            self.refuse(&out, "no such application");
+            return Ok(Flow::Stop);
+        };
+        // everything in one write: each one of them alone would wait for the client's delayed ACK
+        let mut out = Vec::new();
+        message::window_ack_size(&mut out, server.ack_window);
+        message::set_peer_bandwidth(&mut out, server.ack_window, message::LIMIT_DYNAMIC);
+        message::set_chunk_size(&mut out, size as u32);
+        let values = command::connect_result(command.transaction, &connect);
+        message::command(&mut out, message::CSID_COMMAND, 0, size, &values);
+        let client = Client { connect, server, app: conf, domain, app_name: app };
+        // a second connect was refused before
+        let _ = self.client.set(client);
+        self.send(&out);
+        self.arm_timer();
+        Ok(Flow::Next)
+    }
+
+    /// Answers a command that wants an answer.
+    fn answer(&self, command: &Command, value: Value) -> Result<Flow, Reason> {
+        if command.transaction != 0.0 {
+            let mut out = Vec::new();
+            let values = command::result(command.transaction, value);
+            message::command(&mut out, message::CSID_COMMAND, 0, self.chunk_size(), &values);
+            self.send(&out);
+        }
+        Ok(Flow::Next)
+    }
+
+    fn unknown(&self, command: &Command) -> Result<Flow, Reason> {
+        if command.transaction != 0.0 {
+            let mut out = Vec::new();
+            let values = command::error(
+                command.transaction,
+                "NetConnection.Call.Failed",
+                "There is no such method.",
+            );
+            message::command(&mut out, message::CSID_COMMAND, 0, self.chunk_size(), &values);
+            self.send(&out);
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Flash Media Live Encoder waits for this before it publishes.
+    fn fc_publish(&self, command: &Command) -> Result<Flow, Reason> {
+        self.answer(command, Value::Undefined)?;
+        let mut out = Vec::new();
+        let name = command.str_arg(0).unwrap_or_default();
+        let status = command::status(
+            "status",
+            "NetStream.Publish.Start",
+            &String::from_utf8_lossy(name),
+        );
+        let values = ["onFCPublish".into(), 0.0.into(), Value::Null, status];
+        message::command(&mut out, message::CSID_COMMAND, 0, self.chunk_size(), &values);
+        self.send(&out);
+        Ok(Flow::Next)
+    }
+
+    fn receive(&self, command: &Command, set: impl Fn(&mut Filter, bool)) -> Result<Flow, Reason> {
+        let on = command.args.first().and_then(Value::as_bool).unwrap_or(true);
+        let mut filter = self.filter.get();
+        set(&mut filter, on);
+        self.filter.set(filter);
+        if let Role::Player(subscription) = &*self.role.borrow() {
+            subscription.set_filter(filter);
+        }
+        Ok(Flow::Next)
+    }
+
+    fn close_stream(self: &Rc<Self>) -> Result<Flow, Reason> {
+        match self.command() {
+            "PUBLISH" => {
+                self.leave();
+                let status =
+                    self.status("status", "NetStream.Unpublish.Success", "Stop publishing");
+                self.send(&status);
+            }
+            "PLAY" => {
+                self.leave();
+                let status = self.status("status", "NetStream.Play.Stop", "Stop live");
+                self.send(&status);
+            }
+            _ => (),
+        }
+        self.arm_timer();
+        Ok(Flow::Next)
+    }
+}

@@ -1,0 +1,241 @@
+//! `play`: from the command to the subscription, and what a player is told.
+
+use std::io;
+use std::rc::Rc;
+
+use rtmp_protocol::amf0::Value;
+use rtmp_protocol::command::Command;
+use rtmp_protocol::message;
+
+use super::command::{Name, STREAM_ID};
+use super::{Client, Flow, Reason, Role, Session};
+use crate::conf::{Kind, MergeWindow};
+use crate::live::{self, Data, End, Filter, Form, Key, Settings, Sink, Subscriber};
+use crate::nginx::clock;
+
+/// How far a player may fall behind where `out_queue` says nothing of time.
+const OUT_QUEUE_MS: u64 = 10_000;
+
+impl Client {
+    /// The key of a stream of this client's application.
+    pub fn key(&self, name: &[u8]) -> Key {
+        Key {
+            server: self.server.id.as_str().into(),
+            app: self.app_name.as_slice().into(),
+            name: name.into(),
+        }
+    }
+
+    /// The form in which RTMP players of this server take a stream.
+    pub fn form(&self) -> Form {
+        let chunk_size = self.server.chunk_size;
+        Form::Rtmp { chunk_size, stream_id: STREAM_ID, to_publish: false }
+    }
+
+    /// How streams of this client's application behave.
+    pub fn settings(&self) -> Settings {
+        let live = &self.app.live;
+        Settings {
+            form: self.form(),
+            cache_time: live.cache_time as u64,
+            cache_size: live.cache_size as u64,
+            low_latency: live.low_latency,
+            send_all: live.send_all,
+            merge_window: match live.merge_window {
+                MergeWindow::Fixed(ms) => Some(ms as u64),
+                MergeWindow::Auto if live.buffer > 0 => Some(live.buffer as u64),
+                MergeWindow::Auto => None,
+            },
+            wait_key: live.wait_key,
+            wait_video: live.wait_video,
+            out_queue_time: live.out_queue.time.map_or(OUT_QUEUE_MS, |ms| ms as u64),
+            out_queue_size: live.out_queue.size.map(|size| size as u64),
+            out_queue_drops: live.out_queue.drops,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn play_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
+        if !matches!(*self.role.borrow(), Role::None) {
+            return Err(Reason::Protocol("play while a stream is in use".into()));
+        }
+        self.play_name(command.str_arg(0).unwrap_or_default())
+    }
+
+    /// `play2` names another stream in an object: the player moves over to it.
+    pub(super) fn play2_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
+        let name = command.args.first().and_then(|options| options.get(b"streamName"));
+        let name = name.and_then(Value::as_str_bytes).unwrap_or_default().to_vec();
+        self.leave();
+        self.play_name(&name)
+    }
+
+    fn play_name(self: &Rc<Self>, name: &[u8]) -> Result<Flow, Reason> {
+        let (name, args) = match Name::parse(name) {
+            Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
+            Ok(_) => return Ok(self.not_found("the stream has no name")),
+            Err(why) => return Ok(self.not_found(why)),
+        };
+        self.stream.replace(Some((name.clone(), args)));
+        let session = self.clone();
+        self.decide(async move { session.play(&name).await });
+        Ok(Flow::Pause)
+    }
+
+    fn not_found(self: &Rc<Self>, why: &'static str) -> Flow {
+        let status = self.status("error", "NetStream.Play.StreamNotFound", why);
+        self.refuse(&status, why);
+        Flow::Stop
+    }
+
+    fn play_forbidden(self: &Rc<Self>, why: &'static str) {
+        let status = self.status("error", "NetStream.Play.Forbidden", why);
+        self.refuse(&status, why);
+    }
+
+    /// The way of a decision: access, then the stream.
+    async fn play(self: Rc<Self>, name: &[u8]) {
+        let Some(client) = self.client() else { return };
+        let live = &client.app.live;
+        if !live.live {
+            return self.play_forbidden("live is off in this application");
+        }
+        if !client.app.allowed(Kind::Play, self.conn.ip()) {
+            return self.play_forbidden("access is denied");
+        }
+        let stream = live::stream(&client.key(name), &client.settings());
+        let fed = stream.on_air();
+        if !fed && !live.idle_streams {
+            self.not_found("nobody publishes the stream");
+            return;
+        }
+        let mut prologue = self.unsent.take();
+        if !live.play_restart || fed {
+            prologue.extend(self.started());
+        }
+        if fed {
+            message::user_control(&mut prologue, message::STREAM_BEGIN, STREAM_ID, None);
+        } else {
+            self.times.unfed(Some(clock::now()));
+        }
+        let (form, sink) = (client.form(), self.clone());
+        let subscription = stream.subscribe(Subscriber { form, sink, player: true, prologue });
+        if self.filter.get() != Filter::ALL {
+            subscription.set_filter(self.filter.get());
+        }
+        self.role.replace(Role::Player(subscription));
+        self.arm_timer();
+    }
+
+    /// Play.Start, and that samples may be looked at (which Flash players wait for).
+    fn started(&self) -> Vec<u8> {
+        let mut out = self.status("status", "NetStream.Play.Start", "Start live");
+        let access = ["|RtmpSampleAccess".into(), Value::Boolean(true), Value::Boolean(true)];
+        message::data(&mut out, 0, STREAM_ID, self.chunk_size(), &access);
+        out
+    }
+
+    pub(super) fn pause_command(&self, command: &Command) -> Result<Flow, Reason> {
+        let pause = command.args.first().and_then(Value::as_bool).unwrap_or(true);
+        let role = self.role.borrow();
+        let Role::Player(subscription) = &*role else { return Ok(Flow::Next) };
+        subscription.pause(pause);
+        let status = match pause {
+            true => self.status("status", "NetStream.Pause.Notify", "Paused live"),
+            false => self.status("status", "NetStream.Unpause.Notify", "Unpaused live"),
+        };
+        subscription.send(&status, super::MAX_UNSENT);
+        Ok(Flow::Next)
+    }
+
+    /// Live has no other place to go to: the player stays where it is.
+    pub(super) fn seek_command(&self, _command: &Command) -> Result<Flow, Reason> {
+        if let Role::Player(subscription) = &*self.role.borrow() {
+            let status = self.status("status", "NetStream.Seek.Notify", "Live can't be sought");
+            subscription.send(&status, super::MAX_UNSENT);
+        }
+        Ok(Flow::Next)
+    }
+
+    /// There is nothing to play, and nothing to wait for.
+    pub(super) fn no_source(self: &Rc<Self>, why: &'static str) {
+        self.leave();
+        self.not_found(why);
+    }
+}
+
+impl Sink for Session {
+    fn write(&self, data: Data<'_>) -> io::Result<usize> {
+        let now = clock::now();
+        match self.conn.writev(data.parts) {
+            Ok(n) => {
+                self.times.active(now);
+                // progress, if not the end of it: `timeout` counts from the last byte taken
+                match n == data.parts.iter().map(|part| part.len()).sum::<usize>() {
+                    true => self.times.unblocked(),
+                    false => self.blocked(now),
+                }
+                Ok(n)
+            }
+            Err(error) => {
+                if error.kind() == io::ErrorKind::WouldBlock && !self.times.is_blocked() {
+                    self.blocked(now);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn end(&self, why: End) {
+        self.end_soon(match why {
+            End::Failed(error) => Reason::Io(error),
+            End::TooSlow { times } => {
+                Reason::Protocol(format!("the player was too slow, {times} times"))
+            }
+        });
+    }
+
+    fn source(&self, on_air: bool) {
+        let Some(session) = self.rc() else { return };
+        // after the change is complete: what follows may leave the stream
+        let told = crate::nginx::task::spawn(async move { session.source_changed(on_air) });
+        self.telling.replace(Some(told));
+    }
+}
+
+impl Session {
+    fn blocked(&self, now: u64) {
+        self.times.blocked(now);
+        self.arm_timer();
+    }
+
+    fn source_changed(self: &Rc<Self>, on_air: bool) {
+        let Some(client) = self.client() else { return };
+        let live = &client.app.live;
+        self.times.unfed((!on_air).then(clock::now));
+        let mut out = Vec::new();
+        if on_air {
+            message::user_control(&mut out, message::STREAM_BEGIN, STREAM_ID, None);
+            if live.play_restart {
+                out.extend(self.started());
+            }
+            if live.publish_notify {
+                out.extend(self.status("status", "NetStream.Play.PublishNotify", "Start publishing"));
+            }
+        } else {
+            if !live.idle_streams {
+                return self.no_source("the publisher has left");
+            }
+            message::user_control(&mut out, message::STREAM_EOF, STREAM_ID, None);
+            if live.play_restart {
+                out.extend(self.status("status", "NetStream.Play.Stop", "Stop live"));
+            }
+            if live.publish_notify {
+                out.extend(self.status("status", "NetStream.Play.UnpublishNotify", "Stop publishing"));
+            }
+        }
+        self.send(&out);
+        self.arm_timer();
+    }
+}
