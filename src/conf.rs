@@ -59,6 +59,7 @@ pub mod live;
 pub mod log;
 pub mod ngx;
 pub mod parse;
+pub mod relay;
 pub mod resolver;
 pub mod server_name;
 pub mod session;
@@ -69,6 +70,7 @@ pub use listen::Listen;
 pub use live::{LiveConf, MergeWindow, Meta, OutQueue};
 pub use log::LogTarget;
 pub use ngx::{main_conf, main_conf_of};
+pub use relay::RelayConf;
 pub use resolver::ResolverConf;
 pub use session::SessionConf;
 pub use value::{ConfError, Msec};
@@ -87,6 +89,7 @@ pub const TABLES: &[&[directive::Directive]] = &[
     limit::DIRECTIVES,
     log::DIRECTIVES,
     resolver::DIRECTIVES,
+    relay::DIRECTIVES,
     cluster::DIRECTIVES,
 ];
 
@@ -105,6 +108,8 @@ pub struct Scope {
     pub log: log::LogScope,
     /// Name servers.
     pub resolver: resolver::ResolverScope,
+    /// Relays from and to other servers.
+    pub relay: relay::RelayScope,
     /// Several workers as one server.
     pub cluster: cluster::ClusterScope,
 }
@@ -118,6 +123,7 @@ impl Scope {
         self.limit.inherit(&outer.limit);
         self.log.inherit(&outer.log);
         self.resolver.inherit(&outer.resolver);
+        self.relay.inherit(&outer.relay);
         self.cluster.inherit(&outer.cluster);
     }
 }
@@ -191,4 +197,6 @@ pub struct AppConf {
     pub access_log: Vec<LogTarget>,
     /// Name servers.
     pub resolver: ResolverConf,
+    /// Relays from and to other servers.
+    pub relay: RelayConf,
 }

@@ -84,14 +84,25 @@ impl Net {
             Some((ip, prefix)) => (ip, Some(prefix)),
             None => (word, None),
         };
-        let prefix = |bits: u32| match prefix {
-            None => Some(bits),
-            Some(text) => value::number(text.as_bytes(), &(0..=bits)).ok(),
+        let ip: IpAddr = ip.parse().ok()?;
+        let bits = if ip.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(prefix) => value::number(prefix.as_bytes(), &(0..=bits)).ok()?,
+            None => bits,
         };
-        match ip.parse().ok()? {
-            IpAddr::V4(ip) => Some(Net::V4 { net: ip.into(), prefix: prefix(32)? }),
-            IpAddr::V6(ip) => Some(Net::V6 { net: ip.into(), prefix: prefix(128)? }),
-        }
+        // IPv4 addresses within IPv6 are IPv4 addresses, for a rule as for a client
+        Some(match (ip.to_canonical(), bits) {
+            (IpAddr::V4(v4), 32) => Net::V4 { net: v4.into(), prefix },
+            (IpAddr::V4(v4), _) if prefix >= 96 => Net::V4 { net: v4.into(), prefix: prefix - 96 },
+            _ => Net::V6 { net: ipv6(ip), prefix },
+        })
+    }
+}
+
+fn ipv6(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        IpAddr::V6(v6) => v6.into(),
     }
 }
 

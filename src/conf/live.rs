@@ -1,6 +1,7 @@
 //! Streams and their players.
 
-use super::directive::{flag, setting, size, time, Directive, MSA, ONE, SOME};
+use super::directive::{any, flag, setting, size, time, Directive, MSA, ONE, SOME};
+use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
 use super::Scope;
 
@@ -109,7 +110,7 @@ pub const DIRECTIVES: &[Directive] = &[
     flag(c"interleave", MSA, "off", |s| &mut s.live.interleave),
     time(c"buffer", MSA, "0", |s| &mut s.live.buffer),
     setting(c"meta", MSA, Some("copy"), ONE, meta),
-    setting(c"out_queue", MSA, Some("10s"), SOME, out_queue),
+    any(c"out_queue", MSA, Some("10s"), SOME, out_queue),
 ];
 
 fn merge_window(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
@@ -141,7 +142,7 @@ fn meta(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
 }
 
 /// `out_queue [time] [size=size] [drop=number]`
-fn out_queue(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+fn out_queue(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
     let mut queue = OutQueue::default();
     for &word in args.values() {
         if let Some(size) = word.strip_prefix(b"size=") {
@@ -153,10 +154,22 @@ fn out_queue(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
                 ConfError::invalid(word, "a time, \"size=size\" or \"drop=number\"")
             })?;
             value::once(&mut queue.time, time)?;
+            warn_of_messages(parse, word);
         }
     }
     if queue.time.is_none() && queue.size.is_none() {
         return Err(ConfError::other("\"out_queue\" needs a time or \"size=\" beside \"drop=\""));
     }
-    value::once(&mut scope.live.out_queue, queue)
+    value::once(&mut parse.scope().live.out_queue, queue)
+}
+
+/// In the older modules the directive counts messages, so that a bare number is most likely meant
+/// as that.
+fn warn_of_messages(parse: &Parse, word: &[u8]) {
+    if word.iter().all(u8::is_ascii_digit) {
+        let word = value::text(word);
+        parse.cf.warn(&format!(
+            "\"out_queue {word}\" is a time of {word} seconds, not a number of messages"
+        ));
+    }
 }

@@ -79,6 +79,7 @@ fn access_log(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
                 }
             };
         }
+        (b"off", [word, ..]) => return Err(ConfError::invalid(word, "left out after \"off\"")),
         (_, [name]) => *name,
         _ => b"combined",
     };
@@ -89,7 +90,11 @@ fn access_log(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
             return Err(ConfError::other(format!("unknown log format \"{}\"", value::text(name))))
         }
     };
-    let file = parse.cf.open_log(args.first())?;
+    let path = args.first();
+    if path.starts_with(b"syslog:") || path.contains(&b'$') {
+        return Err(ConfError::invalid(path, "\"off\" or the path of a file, without variables"));
+    }
+    let file = parse.cf.open_log(path)?;
     let targets = &mut parse.scope().log.targets;
     if targets.as_ref().is_some_and(Vec::is_empty) {
         return Err(ConfError::Duplicate);

@@ -178,6 +178,7 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
             max_connections: scope.limit.resolve().max_connections,
             access_log: scope.log.resolve(),
             resolver: scope.resolver.resolve(),
+            relay: scope.relay.resolve(),
         };
         applications.insert(name.clone(), Rc::new(app));
     }
