@@ -1,0 +1,341 @@
+//! The command line.
+
+use crate::floor::Floor;
+use crate::load::{Load, Until};
+use crate::media::Media;
+use crate::net::{self, seconds};
+use crate::progress::Progress;
+use crate::report::{self, Report, Watch};
+use crate::rtmp::Handshake;
+use crate::run::{self, Times};
+use crate::stamp::MAX_STREAM;
+use crate::target::{Play, Target};
+use anyhow::{ensure, Context, Result};
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+use rustix::thread::{sched_setaffinity, CpuSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about = "Measures RTMP and HTTP-FLV servers on this machine",
+    long_about = "Measures RTMP and HTTP-FLV servers on this machine.
+
+Publishes streams in real time and plays them, on one thread. Every audio and video message carries a stamp \
+(stream, sequence number, time, CRC) inside valid media, so each player can tell what it lost, what came twice, \
+what was changed and how long it took. Only loopback addresses are accepted.
+
+In a URL, {} stands for the number of the stream, from 0.",
+    after_long_help = "Examples:
+  one stream, 100 players, and what the server with pid 123 (and its children) pays for it:
+    rtmp-bench run --publish rtmp://127.0.0.1:1935/live/s{} --play 'rtmp://127.0.0.1:1935/live/s{}*100' --server-pid 123 --server-cpu 0
+  500 streams of 500 kbit/s with one player each:
+    rtmp-bench run --media 500k --streams 500 --publish rtmp://127.0.0.1/live/s{} --play rtmp://127.0.0.1/live/s{}
+  the latency that a relay adds: players at the server that is published to and at the one it pushes to:
+    rtmp-bench run --publish rtmp://127.0.0.1:1935/live/s{} --play 'rtmp://127.0.0.1:1935/live/s{}*10' --play 'rtmp://127.0.0.1:1936/live/s{}*10'
+  how fast players can come and go:
+    rtmp-bench churn --publish rtmp://127.0.0.1/live/s{} --play 'rtmp://127.0.0.1/live/s{}*100' --until key
+  the least that delivering these bytes can cost here, merged for 50 ms:
+    rtmp-bench floor --listen 127.0.0.1:19400 --window 50 &
+    rtmp-bench run --play 'floor://127.0.0.1:19400/{}*1000' --server-pid $!
+  how this module compares with others: see scripts/bench"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Publish and play in real time; report loss, latency, join times, CPU and memory
+    Run(RunArgs),
+    /// Let players come and go as fast as the server answers; report visits per second and CPU per visit
+    Churn(ChurnArgs),
+    /// Open HTTP requests and keep them; report the memory that each takes
+    Hold(HoldArgs),
+    /// Serve the same bytes with bare write() calls: the least that delivery can cost
+    Floor(FloorArgs),
+    /// Write the stamped media of a profile or FLV file to a file, to look at with other tools
+    Media(MediaArgs),
+}
+
+#[derive(Debug, Args)]
+struct MediaChoice {
+    /// What to publish: a profile (500k, 1m, 4m; made with ffmpeg, 30 frames/s, key frame every 2 s, AAC) or an FLV file
+    #[arg(long, default_value = "1m", value_name = "PROFILE|FILE")]
+    media: String,
+    /// Where made media are kept
+    #[arg(long, default_value = "target/bench/media", value_name = "DIR")]
+    media_dir: PathBuf,
+    /// RTMP chunk size of what is published
+    #[arg(long, default_value_t = 4096, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(256..=65536))]
+    chunk_size: u32,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Where to publish; streams are played only if this is left out
+    #[arg(long, value_name = "URL")]
+    publish: Option<Target>,
+    /// Number of streams
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    streams: u32,
+    /// Where to play from, players per stream (1) and joins per second (2000); groups join one after the other
+    #[arg(long, required = true, value_name = "URL[*N][@RATE]")]
+    play: Vec<Play>,
+    #[command(flatten)]
+    media: MediaChoice,
+    /// Handshake of all clients
+    #[arg(long, default_value = "simple", value_enum)]
+    handshake: Handshake,
+    /// Seconds over which publishers open
+    #[arg(long, default_value_t = 1.0, value_name = "S")]
+    publish_over: f64,
+    /// Seconds of publishing before players come
+    #[arg(long, default_value_t = 0.5, value_name = "S")]
+    settle: f64,
+    /// Seconds that publishers and players may take until media flow
+    #[arg(long, default_value_t = 15.0, value_name = "S")]
+    timeout: f64,
+    /// Seconds between the last player's first key frame and the window
+    #[arg(long, default_value_t = 1.0, value_name = "S")]
+    warm_up: f64,
+    /// Seconds measured; a multiple of the key frame interval
+    #[arg(long, default_value_t = 4.0, value_name = "S")]
+    window: f64,
+    /// Seconds after the window in which its messages may still arrive
+    #[arg(long, default_value_t = 0.8, value_name = "S")]
+    drain: f64,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Processes of the server; their descendants are counted with them
+    #[arg(long, value_name = "PID,...", value_delimiter = ',')]
+    server_pid: Vec<u32>,
+    /// Cores that the server is bound to: their softirq threads are counted, and what others took of them is told
+    #[arg(long, value_name = "CPU,...", value_delimiter = ',')]
+    server_cpu: Vec<usize>,
+    /// Bind this program to a core
+    #[arg(long, value_name = "CPU")]
+    cpu: Option<usize>,
+    /// Append the result to a file as a line of JSON (- for stdout, instead of the table)
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A name for the result
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    label: String,
+    /// Tell what happens while it runs, even if stderr is no terminal
+    #[arg(long)]
+    progress: bool,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Check every byte of one player in N (sequence numbers are checked of all); 0 for none
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    verify_every: u64,
+    /// Exit with status 1 unless everything arrived, in order and unchanged
+    #[arg(long)]
+    require_clean: bool,
+}
+
+#[derive(Debug, Args)]
+struct ChurnArgs {
+    #[command(flatten)]
+    common: Common,
+    /// What a player waits for before it leaves (by a reset) and comes again
+    #[arg(long, default_value = "status", value_enum)]
+    until: Until,
+}
+
+#[derive(Debug, Args)]
+struct HoldArgs {
+    /// What to request, and how many times
+    #[arg(long, required = true, value_name = "URL[*N][@RATE]")]
+    get: Vec<Play>,
+    /// Seconds from the last request to the reading of memory
+    #[arg(long, default_value_t = 2.0, value_name = "S")]
+    window: f64,
+    #[command(flatten)]
+    media: MediaChoice,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct FloorArgs {
+    /// Loopback address to serve on; play it with floor://ADDRESS/{}
+    #[arg(long, value_name = "ADDRESS")]
+    listen: String,
+    /// Milliseconds from the first message that waits to the write; 0 writes in the turn that brought it
+    #[arg(long, default_value_t = 0.0, value_name = "MS")]
+    window: f64,
+    /// Number of streams
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    streams: u32,
+    /// Seconds to serve
+    #[arg(long, default_value_t = 600.0, value_name = "S")]
+    serve_for: f64,
+    /// Bind this program to a core
+    #[arg(long, value_name = "CPU")]
+    cpu: Option<usize>,
+    #[command(flatten)]
+    media: MediaChoice,
+}
+
+#[derive(Debug, Args)]
+struct MediaArgs {
+    /// The FLV file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    media: MediaChoice,
+}
+
+/// Longest time that any option may ask for, in s.
+const MAX_SECONDS: f64 = 3600.0;
+
+pub fn run() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Run(args) => run_command(args),
+        Command::Churn(args) => churn_command(args),
+        Command::Hold(args) => hold_command(args),
+        Command::Floor(args) => floor_command(args),
+        Command::Media(args) => media_command(args),
+    }
+}
+
+fn run_command(args: RunArgs) -> Result<ExitCode> {
+    let (mut load, watch, times) = args.common.load()?;
+    load.verify_every(args.verify_every);
+    let mut report = run::run(&mut load, &watch, times)?;
+    drop(load);
+    report.label = args.common.output.label.clone();
+    let clean = report.clean;
+    args.common.output.show(&Report::Run(report))?;
+    Ok(ExitCode::from(u8::from(args.require_clean && !clean)))
+}
+
+fn churn_command(args: ChurnArgs) -> Result<ExitCode> {
+    ensure!(args.common.play.len() == 1, "churn takes one --play");
+    let (mut load, watch, times) = args.common.load()?;
+    let mut report = run::churn(&mut load, &watch, times, args.until)?;
+    drop(load);
+    report.label = args.common.output.label.clone();
+    args.common.output.show(&Report::Churn(report))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hold_command(args: HoldArgs) -> Result<ExitCode> {
+    args.output.prepare()?;
+    raise_file_limit(args.get.iter().map(|get| u64::from(get.per_stream)).sum())?;
+    let mut load = Load::new(args.media.open()?, None, 1, &args.get)?;
+    load.progress = Progress::new(args.output.progress);
+    let mut report = run::hold(&mut load, &args.output.watch(), in_bounds(args.window)?);
+    drop(load);
+    report.label = args.output.label.clone();
+    args.output.show(&Report::Hold(report))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn floor_command(args: FloorArgs) -> Result<ExitCode> {
+    bind_to(args.cpu)?;
+    raise_file_limit(20_000)?;
+    let (host, port) = args.listen.rsplit_once(':').context("--listen takes address:port")?;
+    let address = net::loopback(host, port.parse().context("bad port")?)?;
+    let window = seconds(in_bounds(args.window / 1000.0)?);
+    let mut floor = Floor::new(args.media.open()?, args.streams, &address, window)?;
+    floor.serve_for(seconds(in_bounds(args.serve_for)?));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn media_command(args: MediaArgs) -> Result<ExitCode> {
+    std::fs::write(&args.out, args.media.open()?.to_flv())
+        .with_context(|| format!("{}", args.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl MediaChoice {
+    fn open(&self) -> Result<Media> {
+        Media::open(&self.media, &self.media_dir, self.chunk_size as usize)
+    }
+}
+
+impl Common {
+    fn load(&self) -> Result<(Load, Watch, Times)> {
+        let times = Times {
+            publish: in_bounds(self.publish_over)?,
+            settle: in_bounds(self.settle)?,
+            timeout: in_bounds(self.timeout)?,
+            warm_up: in_bounds(self.warm_up)?,
+            window: in_bounds(self.window)?,
+            drain: in_bounds(self.drain)?,
+        };
+        ensure!(self.streams <= MAX_STREAM, "too many streams");
+        let per_stream: u64 = self.play.iter().map(|play| u64::from(play.per_stream)).sum();
+        raise_file_limit(u64::from(self.streams) * (per_stream + 1))?;
+        self.output.prepare()?;
+        let mut load =
+            Load::new(self.media.open()?, self.publish.clone(), self.streams, &self.play)?;
+        load.handshake(self.handshake);
+        load.progress = Progress::new(self.output.progress);
+        Ok((load, self.output.watch(), times))
+    }
+}
+
+impl Output {
+    fn prepare(&self) -> Result<()> {
+        bind_to(self.cpu)
+    }
+
+    fn watch(&self) -> Watch {
+        Watch { pids: self.server_pid.clone(), cores: self.server_cpu.clone() }
+    }
+
+    fn show(&self, report: &Report) -> Result<()> {
+        if let Some(path) = &self.json {
+            report::write_json(report, path)?;
+        }
+        if self.json.as_ref().is_none_or(|path| path.as_os_str() != "-") {
+            print!("{}", report.table());
+        }
+        Ok(())
+    }
+}
+
+fn in_bounds(s: f64) -> Result<f64> {
+    ensure!((0.0..=MAX_SECONDS).contains(&s), "times are from 0 to {MAX_SECONDS} s");
+    Ok(s)
+}
+
+fn bind_to(cpu: Option<usize>) -> Result<()> {
+    let Some(cpu) = cpu else { return Ok(()) };
+    ensure!(cpu < CpuSet::MAX_CPU, "there is no CPU {cpu}");
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).with_context(|| format!("cannot be bound to CPU {cpu}"))
+}
+
+/// Lets this process open so many sockets.
+fn raise_file_limit(sockets: u64) -> Result<()> {
+    // for files, pipes and /proc
+    let wanted = sockets + 64;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    ensure!(
+        limit.maximum.is_none_or(|maximum| maximum >= wanted),
+        "{wanted} open files are needed, and the limit is {}: see ulimit -Hn",
+        limit.maximum.unwrap_or(0)
+    );
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+        .context("the limit of open files cannot be raised")
+}
