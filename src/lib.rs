@@ -1,1 +1,94 @@
 //! The table of modules handed to nginx.
+#![allow(non_upper_case_globals)] // nginx's names where nginx sees them
+
+use std::ffi::c_char;
+use std::ptr;
+
+use nginx_sys::{
+    ngx_command_t, ngx_core_module_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
+    ngx_str_t, ngx_uint_t, NGX_CORE_MODULE, NGX_ERROR, NGX_HTTP_MODULE, NGX_OK,
+};
+
+mod conf;
+mod live;
+mod log;
+mod nginx;
+mod session;
+mod variables;
+mod visit;
+mod worker;
+
+/// Exports the modules under the three names that nginx looks up in a dynamic module.
+macro_rules! export_modules {
+    ($($module:ident),+ $(,)?) => {
+        const MODULES: usize = [$(stringify!($module)),+].len();
+        #[no_mangle]
+        static mut ngx_modules: [*const ngx_module_t; MODULES + 1] =
+            [$(&raw const $module,)+ ptr::null()];
+        #[no_mangle]
+        static mut ngx_module_names: [*const c_char; MODULES + 1] =
+            [$(concat!(stringify!($module), "\0").as_ptr().cast(),)+ ptr::null()];
+        #[no_mangle]
+        static mut ngx_module_order: [*const c_char; 1] = [ptr::null()];
+    };
+}
+
+export_modules!(ngx_rtmp_module, ngx_rtmp_core_module, ngx_rtmp_http_module);
+
+/// The directive `rtmp`, and the configuration that its block becomes.
+static mut ngx_rtmp_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const TOP).cast_mut().cast(),
+    commands: (&raw const TOP_COMMANDS).cast_mut().cast(),
+    type_: NGX_CORE_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
+static mut TOP: ngx_core_module_t =
+    ngx_core_module_t { name: name(c"rtmp"), create_conf: None, init_conf: None };
+static mut TOP_COMMANDS: [ngx_command_t; 2] = conf::ngx::top_commands();
+
+/// The directives inside of that block, and the life of a worker.
+static mut ngx_rtmp_core_module: ngx_module_t = ngx_module_t {
+    commands: (&raw const COMMANDS).cast_mut().cast(),
+    type_: conf::RTMP_MODULE_TYPE,
+    init_process: Some(ngx_rtmp_init_process),
+    exit_process: Some(ngx_rtmp_exit_process),
+    ..ngx_module_t::default()
+};
+
+static mut COMMANDS: conf::ngx::Commands = conf::ngx::commands();
+
+/// What serves HTTP clients.
+static mut ngx_rtmp_http_module: ngx_module_t = ngx_module_t {
+    ctx: (&raw const HTTP).cast_mut().cast(),
+    commands: (&raw const HTTP_COMMANDS).cast_mut().cast(),
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
+static mut HTTP: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: None,
+    create_main_conf: None,
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: None,
+    merge_loc_conf: None,
+};
+static mut HTTP_COMMANDS: [ngx_command_t; 1] = [ngx_command_t::empty()];
+
+const fn name(name: &'static std::ffi::CStr) -> ngx_str_t {
+    ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() }
+}
+
+unsafe extern "C" fn ngx_rtmp_init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    match nginx::guard::guard("the start of a worker", || worker::init(cycle)) {
+        Some(Ok(())) => NGX_OK as ngx_int_t,
+        Some(Err(())) | None => NGX_ERROR as ngx_int_t,
+    }
+}
+
+unsafe extern "C" fn ngx_rtmp_exit_process(cycle: *mut ngx_cycle_t) {
+    nginx::guard::guard("the end of a worker", || worker::exit(cycle));
+}

@@ -19,7 +19,7 @@ use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 
 use crate::conf::{AppConf, Listen, ServerConf};
-use crate::live::{Filter, Publication, Subscription};
+use crate::live::{Filter, Key, Subscription};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
@@ -27,6 +27,7 @@ use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::random;
 use crate::nginx::task::Task;
+use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
 
 /// What is read at once. All sessions of a worker share the buffer, since each message is used up
 /// before the next session is looked at.
@@ -108,8 +109,8 @@ pub struct Client {
 enum Role {
     #[default]
     None,
-    Publisher(Publication),
-    Player(Subscription),
+    Publisher(Publishing),
+    Player(Subscription, Playing),
 }
 
 /// A client's session. It lives as long as its connection's handler, and ends with [`finalize`].
@@ -124,8 +125,8 @@ pub struct Session {
     stage: RefCell<Stage>,
     client: OnceCell<Client>,
     role: RefCell<Role>,
-    /// The name and args that the client publishes or plays.
-    stream: RefCell<Option<(Vec<u8>, Vec<u8>)>>,
+    /// What the client publishes or plays, or did last.
+    visit: RefCell<Option<Rc<Visit>>>,
     /// What the client is allowed is being decided; its input waits.
     decision: RefCell<Option<Task>>,
     /// A player is being told that its source came or went.
@@ -188,7 +189,7 @@ impl Session {
                 stage: RefCell::new(Stage::Handshake(ServerHandshake::new(random::seed()))),
                 client: OnceCell::new(),
                 role: RefCell::default(),
-                stream: RefCell::default(),
+                visit: RefCell::default(),
                 decision: RefCell::default(),
                 telling: RefCell::default(),
                 filter: Cell::new(Filter::ALL),
@@ -338,7 +339,7 @@ impl Session {
         if bytes.is_empty() || self.ended.get() {
             return;
         }
-        if let Role::Player(subscription) = &*self.role.borrow() {
+        if let Role::Player(subscription, _) = &*self.role.borrow() {
             if !subscription.send(bytes, MAX_UNSENT) {
                 self.end_soon(Reason::TimedOut("the client does not read the answers it asks for"));
             }
@@ -370,9 +371,38 @@ impl Session {
     }
 
     /// Sends a last status and ends the session once it is on its way.
-    fn refuse(self: &Rc<Self>, status: &[u8], why: &'static str) {
-        self.send(status);
+    fn refuse(self: &Rc<Self>, code: &str, why: &'static str) -> Flow {
+        let status = self.status("error", code, why);
+        self.send(&status);
         self.close(Reason::Refused(why));
+        Flow::Stop
+    }
+
+    /// Takes note of the stream that the client asks for.
+    fn visit(&self, name: &[u8], args: Vec<u8>) -> Option<Rc<Visit>> {
+        let client = self.client()?;
+        let connect = &client.connect;
+        let visit = Rc::new(Visit {
+            server: client.server.clone(),
+            app: client.app.clone(),
+            key: Key {
+                server: client.server.id.as_str().into(),
+                app: client.app_name.as_slice().into(),
+                name: name.into(),
+            },
+            domain: client.domain.clone(),
+            args,
+            remote_addr: self.conn.addr_text(),
+            ip: self.conn.ip(),
+            tc_url: connect.tc_url.clone(),
+            page_url: connect.page_url.clone(),
+            swf_url: connect.swf_url.clone(),
+            flash_ver: connect.flash_ver.clone(),
+            scheme: "rtmp",
+            hops: connect.hops,
+        });
+        self.visit.replace(Some(visit.clone()));
+        Some(visit)
     }
 
     /// Ends the session when what is unsent has been taken, and the client has closed its side.
@@ -399,8 +429,8 @@ impl Session {
         self.decision.take();
         match self.role.take() {
             Role::None => (),
-            Role::Publisher(publication) => drop(publication),
-            Role::Player(subscription) => {
+            Role::Publisher(publishing) => drop(publishing),
+            Role::Player(subscription, _) => {
                 let rest = subscription.finish();
                 self.send(&rest);
             }
@@ -428,7 +458,8 @@ impl Session {
     fn log_end(&self, reason: &Reason) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let app = self.client().map(|client| text(&client.app_name)).unwrap_or_default();
-        let name = self.stream.borrow().as_ref().map(|(name, _)| text(name)).unwrap_or_default();
+        let name = self.visit.borrow().as_ref().map(|visit| text(&visit.key.name));
+        let name = name.unwrap_or_default();
         log::info!(
             self.conn.log(),
             "rtmp: {} {reason}, app: \"{app}\", name: \"{name}\", client: {}, server: {}",
@@ -443,7 +474,7 @@ impl Session {
         match *self.role.borrow() {
             Role::None => "NONE",
             Role::Publisher(_) => "PUBLISH",
-            Role::Player(_) => "PLAY",
+            Role::Player(..) => "PLAY",
         }
     }
 
@@ -458,7 +489,7 @@ impl Session {
         message::command(
             &mut out,
             message::CSID_STATUS,
-            command::STREAM_ID,
+            STREAM_ID,
             self.chunk_size(),
             &values,
         );
@@ -504,7 +535,7 @@ impl Handler for Session {
         self.half_close_when_sent();
         // taken out for the call, since the engine may end the session in it
         let role = self.role.take();
-        if let Role::Player(subscription) = &role {
+        if let Role::Player(subscription, _) = &role {
             subscription.writable();
         }
         if !self.ended.get() {

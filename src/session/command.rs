@@ -12,9 +12,8 @@ use rtmp_protocol::message;
 use super::{Client, Flow, Reason, Role, Session};
 use crate::live::{Filter, Kind, Media};
 use crate::nginx::clock;
+use crate::visit::STREAM_ID;
 
-/// The message stream of every client: all players of a stream take the same bytes.
-pub(super) const STREAM_ID: u32 = 1;
 /// The longest application, stream name or host, in bytes: a path component of a file system.
 const MAX_NAME: usize = 255;
 /// The longest query behind a name, in bytes: signed tokens fit.
@@ -65,12 +64,6 @@ impl<'a> Name<'a> {
             return Err("the name holds control bytes");
         }
         Ok(Name { name, args })
-    }
-
-    /// The value of `key` in the query.
-    pub fn arg(args: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-        args.split(|&byte| byte == b'&')
-            .find_map(|pair| pair.strip_prefix(key)?.strip_prefix(b"="))
     }
 }
 
@@ -134,7 +127,7 @@ impl Session {
     /// Media goes into the stream byte for byte; `@setDataFrame` is an instruction to us.
     fn media(&self, kind: u8, timestamp: u32, payload: &[u8]) {
         let role = self.role.borrow();
-        let Role::Publisher(publication) = &*role else { return };
+        let Role::Publisher(publishing) = &*role else { return };
         self.times.media(Some(clock::now()));
         let (kind, payload) = match kind {
             message::DATA => (kind, command::without_set_data_frame(payload)),
@@ -145,7 +138,7 @@ impl Session {
             _ => (kind, payload),
         };
         let Some(kind) = Kind::of_message_type(kind) else { return };
-        publication.append(Media { kind, timestamp, payload });
+        publishing.publication.append(Media { kind, timestamp, payload });
     }
 
     fn command_message(self: &Rc<Self>, payload: &[u8], amf3: bool) -> Result<Flow, Reason> {
@@ -201,7 +194,8 @@ impl Session {
                 "There is no such application.",
             );
             message::command(&mut out, message::CSID_COMMAND, 0, size, &values);
-            self.refuse(&out, "no such application");
+            self.send(&out);
+            self.close(Reason::Refused("no such application"));
             return Ok(Flow::Stop);
         };
         // everything in one write: each one of them alone would wait for the client's delayed ACK
@@ -265,7 +259,7 @@ impl Session {
         let mut filter = self.filter.get();
         set(&mut filter, on);
         self.filter.set(filter);
-        if let Role::Player(subscription) = &*self.role.borrow() {
+        if let Role::Player(subscription, _) = &*self.role.borrow() {
             subscription.set_filter(filter);
         }
         Ok(Flow::Next)

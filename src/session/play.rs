@@ -7,53 +7,11 @@ use rtmp_protocol::amf0::Value;
 use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
-use super::command::{Name, STREAM_ID};
-use super::{Client, Flow, Reason, Role, Session};
-use crate::conf::{Kind, MergeWindow};
-use crate::live::{self, Data, End, Filter, Form, Key, Settings, Sink, Subscriber};
+use super::command::Name;
+use super::{Flow, Reason, Role, Session};
+use crate::live::{Data, End, Filter, Sink, Subscriber};
 use crate::nginx::clock;
-
-/// How far a player may fall behind where `out_queue` says nothing of time.
-const OUT_QUEUE_MS: u64 = 10_000;
-
-impl Client {
-    /// The key of a stream of this client's application.
-    pub fn key(&self, name: &[u8]) -> Key {
-        Key {
-            server: self.server.id.as_str().into(),
-            app: self.app_name.as_slice().into(),
-            name: name.into(),
-        }
-    }
-
-    /// The form in which RTMP players of this server take a stream.
-    pub fn form(&self) -> Form {
-        let chunk_size = self.server.chunk_size;
-        Form::Rtmp { chunk_size, stream_id: STREAM_ID, to_publish: false }
-    }
-
-    /// How streams of this client's application behave.
-    pub fn settings(&self) -> Settings {
-        let live = &self.app.live;
-        Settings {
-            form: self.form(),
-            cache_time: live.cache_time as u64,
-            cache_size: live.cache_size as u64,
-            low_latency: live.low_latency,
-            send_all: live.send_all,
-            merge_window: match live.merge_window {
-                MergeWindow::Fixed(ms) => Some(ms as u64),
-                MergeWindow::Auto if live.buffer > 0 => Some(live.buffer as u64),
-                MergeWindow::Auto => None,
-            },
-            wait_key: live.wait_key,
-            wait_video: live.wait_video,
-            out_queue_time: live.out_queue.time.map_or(OUT_QUEUE_MS, |ms| ms as u64),
-            out_queue_size: live.out_queue.size.map(|size| size as u64),
-            out_queue_drops: live.out_queue.drops,
-        }
-    }
-}
+use crate::visit::{self, Playing, Refusal, Visit, STREAM_ID};
 
 impl Session {
     pub(super) fn play_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
@@ -77,39 +35,32 @@ impl Session {
             Ok(_) => return Ok(self.not_found("the stream has no name")),
             Err(why) => return Ok(self.not_found(why)),
         };
-        self.stream.replace(Some((name.clone(), args)));
+        let Some(visit) = self.visit(&name, args) else { return Ok(Flow::Next) };
         let session = self.clone();
-        self.decide(async move { session.play(&name).await });
+        self.decide(async move {
+            match visit::play(&visit).await {
+                Ok(playing) => session.join(&visit, playing),
+                Err(refusal) => session.refused(refusal),
+            }
+        });
         Ok(Flow::Pause)
     }
 
     fn not_found(self: &Rc<Self>, why: &'static str) -> Flow {
-        let status = self.status("error", "NetStream.Play.StreamNotFound", why);
-        self.refuse(&status, why);
-        Flow::Stop
+        self.refuse("NetStream.Play.StreamNotFound", why)
     }
 
-    fn play_forbidden(self: &Rc<Self>, why: &'static str) {
-        let status = self.status("error", "NetStream.Play.Forbidden", why);
-        self.refuse(&status, why);
+    fn refused(self: &Rc<Self>, refusal: Refusal) {
+        match refusal {
+            Refusal::Forbidden(why) => self.refuse("NetStream.Play.Forbidden", why),
+            Refusal::NotFound(why) | Refusal::BadName(why) => self.not_found(why),
+        };
     }
 
-    /// The way of a decision: access, then the stream.
-    async fn play(self: Rc<Self>, name: &[u8]) {
-        let Some(client) = self.client() else { return };
-        let live = &client.app.live;
-        if !live.live {
-            return self.play_forbidden("live is off in this application");
-        }
-        if !client.app.allowed(Kind::Play, self.conn.ip()) {
-            return self.play_forbidden("access is denied");
-        }
-        let stream = live::stream(&client.key(name), &client.settings());
+    /// The player gets its statuses and what there is of the stream in one write.
+    fn join(self: &Rc<Self>, visit: &Visit, playing: Playing) {
+        let (live, stream) = (&visit.app.live, &playing.stream);
         let fed = stream.on_air();
-        if !fed && !live.idle_streams {
-            self.not_found("nobody publishes the stream");
-            return;
-        }
         let mut prologue = self.unsent.take();
         if !live.play_restart || fed {
             prologue.extend(self.started());
@@ -119,12 +70,12 @@ impl Session {
         } else {
             self.times.unfed(Some(clock::now()));
         }
-        let (form, sink) = (client.form(), self.clone());
+        let (form, sink) = (visit.form(), self.clone());
         let subscription = stream.subscribe(Subscriber { form, sink, player: true, prologue });
         if self.filter.get() != Filter::ALL {
             subscription.set_filter(self.filter.get());
         }
-        self.role.replace(Role::Player(subscription));
+        self.role.replace(Role::Player(subscription, playing));
         self.arm_timer();
     }
 
@@ -139,7 +90,7 @@ impl Session {
     pub(super) fn pause_command(&self, command: &Command) -> Result<Flow, Reason> {
         let pause = command.args.first().and_then(Value::as_bool).unwrap_or(true);
         let role = self.role.borrow();
-        let Role::Player(subscription) = &*role else { return Ok(Flow::Next) };
+        let Role::Player(subscription, _) = &*role else { return Ok(Flow::Next) };
         subscription.pause(pause);
         let status = match pause {
             true => self.status("status", "NetStream.Pause.Notify", "Paused live"),
@@ -151,7 +102,7 @@ impl Session {
 
     /// Live has no other place to go to: the player stays where it is.
     pub(super) fn seek_command(&self, _command: &Command) -> Result<Flow, Reason> {
-        if let Role::Player(subscription) = &*self.role.borrow() {
+        if let Role::Player(subscription, _) = &*self.role.borrow() {
             let status = self.status("status", "NetStream.Seek.Notify", "Live can't be sought");
             subscription.send(&status, super::MAX_UNSENT);
         }

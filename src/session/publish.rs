@@ -6,10 +6,10 @@ use rtmp_protocol::command::Command;
 
 use super::command::Name;
 use super::{Flow, Reason, Role, Session};
-use crate::conf::Kind;
-use crate::live::{self, Source};
+use crate::live::Source;
 use crate::nginx::clock;
 use crate::nginx::task;
+use crate::visit::{self, Publishing, Refusal};
 
 impl Session {
     pub(super) fn publish_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
@@ -22,38 +22,28 @@ impl Session {
             Ok(_) => return Ok(self.bad_name("the stream has no name")),
             Err(why) => return Ok(self.bad_name(why)),
         };
-        self.stream.replace(Some((name.clone(), args.clone())));
+        let Some(visit) = self.visit(&name, args) else { return Ok(Flow::Next) };
         let session = self.clone();
-        self.decide(async move { session.publish(&name, &args).await });
+        self.decide(async move {
+            match visit::publish(&visit, session.clone()).await {
+                Ok(publishing) => session.on_air(publishing),
+                Err(Refusal::Forbidden(why)) => {
+                    session.refuse("NetStream.Publish.Forbidden", why);
+                }
+                Err(Refusal::BadName(why) | Refusal::NotFound(why)) => {
+                    session.bad_name(why);
+                }
+            }
+        });
         Ok(Flow::Pause)
     }
 
     fn bad_name(self: &Rc<Self>, why: &'static str) -> Flow {
-        let status = self.status("error", "NetStream.Publish.BadName", why);
-        self.refuse(&status, why);
-        Flow::Stop
+        self.refuse("NetStream.Publish.BadName", why)
     }
 
-    fn publish_forbidden(self: &Rc<Self>, why: &'static str) {
-        let status = self.status("error", "NetStream.Publish.Forbidden", why);
-        self.refuse(&status, why);
-    }
-
-    /// The way of a decision: access, then the stream.
-    async fn publish(self: Rc<Self>, name: &[u8], args: &[u8]) {
-        let Some(client) = self.client() else { return };
-        if !client.app.live.live {
-            return self.publish_forbidden("live is off in this application");
-        }
-        if !client.app.allowed(Kind::Publish, self.conn.ip()) {
-            return self.publish_forbidden("access is denied");
-        }
-        let stream = live::stream(&client.key(name), &client.settings());
-        let Ok(publication) = stream.publish(priority(args), self.clone()) else {
-            self.bad_name("the stream is already published");
-            return;
-        };
-        self.role.replace(Role::Publisher(publication));
+    fn on_air(&self, publishing: Publishing) {
+        self.role.replace(Role::Publisher(publishing));
         self.times.media(Some(clock::now()));
         self.arm_timer();
         let status = self.status("status", "NetStream.Publish.Start", "Start publishing");
@@ -72,15 +62,6 @@ impl Session {
         });
         self.decision.replace(Some(task));
     }
-}
-
-/// The priority of a publisher among those of its stream: `?pubpri=N`, 0 by default.
-fn priority(args: &[u8]) -> i32 {
-    Name::arg(args, b"pubpri")
-        .and_then(|text| std::str::from_utf8(text).ok())
-        .and_then(|text| text.parse().ok())
-        // a relay's place, below every publisher, can't be taken by asking for it
-        .map_or(0, |priority: i32| priority.max(0))
 }
 
 impl Source for Session {

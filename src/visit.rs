@@ -1,0 +1,154 @@
+//! What an external client wants of a stream, whatever protocol it speaks: the way of a decision,
+//! to be read from top to bottom.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
+use crate::live::{self, Form, Key, Publication, Settings, Source, Stream};
+use crate::variables::{argument, Var, Vars};
+
+/// How far a player may fall behind where `out_queue` says nothing of time.
+const OUT_QUEUE_MS: u64 = 10_000;
+
+/// The message stream of every RTMP client: all players of a stream take the same bytes.
+pub const STREAM_ID: u32 = 1;
+
+/// A client that publishes or plays, and the stream that it names.
+pub struct Visit {
+    pub server: Rc<ServerConf>,
+    pub app: Rc<AppConf>,
+    pub key: Key,
+    /// The host that the client asked for, in lower case.
+    pub domain: Vec<u8>,
+    /// The query behind the stream's name.
+    pub args: Vec<u8>,
+    /// The client's address as text, with the port if it has one.
+    pub remote_addr: Vec<u8>,
+    /// `None` for a client of a unix socket.
+    pub ip: Option<IpAddr>,
+    pub tc_url: Vec<u8>,
+    pub page_url: Vec<u8>,
+    pub swf_url: Vec<u8>,
+    pub flash_ver: Vec<u8>,
+    /// `rtmp` or `http`.
+    pub scheme: &'static str,
+    /// Relays that the stream came through, or the request for it.
+    pub hops: u32,
+}
+
+/// Why a client is turned away; each protocol says it in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not allowed to: Forbidden, 403.
+    Forbidden(&'static str),
+    /// There is no such stream: StreamNotFound, 404.
+    NotFound(&'static str),
+    /// The name is taken: BadName.
+    BadName(&'static str),
+}
+
+/// A publisher that was let in. Dropped, it has left, and everything it caused ends.
+pub struct Publishing {
+    pub publication: Publication,
+}
+
+/// A player that was let in and may subscribe. Dropped, it has left.
+pub struct Playing {
+    pub stream: Rc<Stream>,
+}
+
+/// publish → access → live.
+pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publishing, Refusal> {
+    visit.access(Kind::Publish)?;
+    let publication = visit
+        .stream()
+        .publish(visit.priority(), source)
+        .map_err(|_| Refusal::BadName("the stream is already published"))?;
+    Ok(Publishing { publication })
+}
+
+/// play → access → live.
+pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
+    visit.access(Kind::Play)?;
+    let stream = visit.stream();
+    if !stream.on_air() && !visit.app.live.idle_streams {
+        return Err(Refusal::NotFound("nobody publishes the stream"));
+    }
+    Ok(Playing { stream })
+}
+
+impl Visit {
+    fn access(&self, kind: Kind) -> Result<(), Refusal> {
+        if !self.app.live.live {
+            return Err(Refusal::Forbidden("live is off in this application"));
+        }
+        if !self.app.allowed(kind, self.ip) {
+            return Err(Refusal::Forbidden("access is denied"));
+        }
+        Ok(())
+    }
+
+    /// The priority of a publisher among those of its stream: `?pubpri=N`, 0 by default. A relay's
+    /// place, below every publisher, can't be taken by asking for it.
+    fn priority(&self) -> i32 {
+        std::str::from_utf8(argument(&self.args, b"pubpri"))
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(0, |priority: i32| priority.max(0))
+    }
+
+    /// The stream that the client names.
+    pub fn stream(&self) -> Rc<Stream> {
+        live::stream(&self.key, &self.settings())
+    }
+
+    /// The form in which RTMP players of this server take a stream.
+    pub fn form(&self) -> Form {
+        let chunk_size = self.server.chunk_size;
+        Form::Rtmp { chunk_size, stream_id: STREAM_ID, to_publish: false }
+    }
+
+    /// How streams of this application behave.
+    fn settings(&self) -> Settings {
+        let live = &self.app.live;
+        Settings {
+            form: self.form(),
+            cache_time: live.cache_time as u64,
+            cache_size: live.cache_size as u64,
+            low_latency: live.low_latency,
+            send_all: live.send_all,
+            merge_window: match live.merge_window {
+                MergeWindow::Fixed(ms) => Some(ms as u64),
+                MergeWindow::Auto if live.buffer > 0 => Some(live.buffer as u64),
+                MergeWindow::Auto => None,
+            },
+            wait_key: live.wait_key,
+            wait_video: live.wait_video,
+            out_queue_time: live.out_queue.time.map_or(OUT_QUEUE_MS, |ms| ms as u64),
+            out_queue_size: live.out_queue.size.map(|size| size as u64),
+            out_queue_drops: live.out_queue.drops,
+        }
+    }
+}
+
+impl Vars for Visit {
+    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        let text: &[u8] = match var {
+            Var::App => &self.key.app,
+            Var::Name => &self.key.name,
+            Var::Args => &self.args,
+            Var::Domain => &self.domain,
+            Var::RemoteAddr => &self.remote_addr,
+            Var::FlashVer => &self.flash_ver,
+            Var::SwfUrl => &self.swf_url,
+            Var::TcUrl => &self.tc_url,
+            Var::PageUrl => &self.page_url,
+            Var::Scheme => self.scheme.as_bytes(),
+            // what only the session knows
+            _ => b"",
+        };
+        text.into()
+    }
+}
