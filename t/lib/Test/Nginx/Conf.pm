@@ -1,0 +1,35 @@
+package Test::Nginx::Conf;
+
+# What nginx says of a configuration.
+#
+#	is(conf_check($t, 'rtmp { live maybe; }'), 'invalid value ...');
+
+use warnings;
+use strict;
+
+use base qw/ Exporter /;
+
+our @EXPORT = qw/ conf_check /;
+
+# Runs nginx -t on the text, which is expanded as always, with what every
+# configuration needs around it; the messages of level warn and above, without
+# the place in the file, and empty if nginx would start and has nothing to say.
+sub conf_check {
+	my ($t, $conf) = @_;
+
+	$t->write_file_expand('check.conf', <<"END" . $conf);
+%%TEST_GLOBALS%%
+events {}
+END
+	my $dir = $t->testdir();
+	my $output = `$Test::Nginx::NGINX -t -p $dir/ -c check.conf -e error.log 2>&1`;
+	my $failed = $?;
+
+	my @messages = $output =~ /^nginx: \[(?:warn|error|crit|alert|emerg)\] (.*)/gm;
+	s{ in \Q$dir\E/check\.conf:\d+$}{} for @messages;
+	push @messages, 'failed without a message' if $failed && !@messages;
+	push @messages, 'and starts' if @messages && !$failed;
+	return join "\n", @messages;
+}
+
+1;
