@@ -176,6 +176,8 @@ pub enum AggregateError {
         "message of {length} bytes at byte {at} of an aggregate is longer than the {left} left"
     )]
     Length { at: usize, length: usize, left: usize },
+    #[error("no back pointer behind the message at byte {at} of an aggregate")]
+    NoBackPointer { at: usize },
     #[error("back pointer {found} instead of {expected} at byte {at} of an aggregate")]
     BackPointer { at: usize, found: u32, expected: u32 },
     #[error("aggregate within an aggregate at byte {at}")]
@@ -242,7 +244,7 @@ impl<'a> Parts<'a> {
         let left = self.fields.0.len();
         let too_long = AggregateError::Length { at, length: length as usize, left };
         let payload = self.fields.take(length as usize).ok_or(too_long)?;
-        let found = self.fields.u32().ok_or(too_long)?;
+        let found = self.fields.u32().ok_or(AggregateError::NoBackPointer { at })?;
         let expected = length.saturating_add(11);
         if found != expected {
             return Err(AggregateError::BackPointer { at, found, expected });

@@ -37,7 +37,7 @@ proptest! {
 
     #[test]
     fn round_trip(
-        csid in prop_oneof![2u32..64, 64u32..320, 320u32..65_600],
+        csid in prop_oneof![2u32..64, 64u32..320, 320u32..1000],
         timestamp in prop_oneof![any::<u32>(), 0xFF_FFF0u32..0x100_0010],
         kind in 8u8..22,
         stream_id: u32,
@@ -60,9 +60,30 @@ proptest! {
         let back: Vec<u8> = ranges.flat_map(|range| wire[range].iter().copied()).collect();
         prop_assert_eq!(&back, &payload);
 
-        let limits = Limits { max_streams: 65_600, ..Limits::default() };
+        let limits = Limits { max_streams: 1000, ..Limits::default() };
         let messages = read_pieces(&mut ChunkReader::new(limits), cut(&bytes, &cuts)).unwrap();
         prop_assert_eq!(messages, vec![Owned { csid, timestamp, kind, stream_id, payload }]);
+    }
+}
+
+/// The first and last id of each size of the basic header.
+#[test]
+fn chunk_stream_ids() {
+    let cases: [(u32, &[u8]); 6] = [
+        (2, &[2]),
+        (63, &[63]),
+        (64, &[0, 0]),
+        (319, &[0, 255]),
+        (320, &[1, 0, 1]),
+        (65_599, &[1, 255, 255]),
+    ];
+    for (csid, basic) in cases {
+        let mut bytes = Vec::new();
+        write(&mut bytes, &Header { csid, timestamp: 0, kind: 9, stream_id: 1 }, &[7], 128);
+        assert!(bytes.starts_with(basic));
+        let limits = Limits { max_streams: 65_600, ..Limits::default() };
+        let messages = read_pieces(&mut ChunkReader::new(limits), [&bytes[..]]).unwrap();
+        assert_eq!(messages[0].csid, csid);
     }
 }
 
