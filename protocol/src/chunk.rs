@@ -164,12 +164,13 @@ impl ChunkReader {
         }
     }
 
-    /// Other limits from the next chunk header on.
+    /// Other limits from the next chunk header on. Before a client is known to publish, a
+    /// `max_message` of a few KiB is enough for its commands, and all that it can make us hold.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// The chunk size the peer has set, cut to `max_message`.
+    /// The chunk size the peer has set, cut to [`MAX_MESSAGE`].
     pub fn chunk_size(&self) -> usize {
         self.chunk_size
     }
@@ -318,7 +319,7 @@ impl ChunkReader {
             return Err(ChunkError::ChunkSize(size));
         }
         // a chunk ends with its message, so a larger size says no more than this one
-        self.chunk_size = (size as usize).min(self.limits.max_message.max(1));
+        self.chunk_size = (size as usize).min(MAX_MESSAGE);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Message types and their ids, control messages, commands as messages, aggregates
 //! (RTMP 1.0 sections 5.4, 6.2 and 7.1).
+//!
+//! The builders of control messages take no chunk size: they are right for 10 bytes and more.
 
 use thiserror::Error;
 
@@ -71,7 +73,7 @@ pub const LIMIT_SOFT: u8 = 1;
 /// Set Peer Bandwidth: hard if the last was hard, else ignored.
 pub const LIMIT_DYNAMIC: u8 = 2;
 
-// Control messages are shorter than any chunk size a sender of ours uses, so they are one chunk.
+// The longest has ten bytes, and no sender of ours sets its chunk size below that: one chunk.
 fn control(out: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     let header = Header { csid: CSID_CONTROL, timestamp: 0, kind, stream_id: 0 };
     chunk::write(out, &header, payload, DEFAULT_CHUNK_SIZE);

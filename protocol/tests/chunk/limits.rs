@@ -61,7 +61,25 @@ fn huge_chunk_size_is_cut_to_the_longest_message() {
     set_chunk_size(&mut bytes, 0x7FFF_FFFF);
     let mut reader = ChunkReader::new(LIMITS);
     read_all(&mut reader, &bytes).unwrap();
-    assert_eq!(reader.chunk_size(), 1_000_000);
+    assert_eq!(reader.chunk_size(), 0xFF_FFFF);
+}
+
+/// A session widens its limits once it knows what its client is.
+#[test]
+fn limits_can_change_between_messages() {
+    let mut bytes = Vec::new();
+    set_chunk_size(&mut bytes, 5000);
+    let small = Limits { max_message: 1000, ..LIMITS };
+    let mut reader = ChunkReader::new(small);
+    read_all(&mut reader, &bytes).unwrap();
+    let header = Header { csid: 4, timestamp: 0, kind: 9, stream_id: 1 };
+    let mut bytes = Vec::new();
+    write(&mut bytes, &header, &[7; 4000], 5000);
+    reader.set_limits(LIMITS);
+    assert_eq!(read_all(&mut reader, &bytes).unwrap()[0].payload, [7; 4000]);
+    reader.set_limits(small);
+    let expected = ChunkError::MessageTooLarge { csid: 4, length: 4000, max: 1000 };
+    assert_eq!(read_all(&mut reader, &bytes), Err(expected));
 }
 
 #[test]
