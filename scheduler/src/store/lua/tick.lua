@@ -1,0 +1,27 @@
+-- met missed learn_ms node_memory_ms limit
+learning(ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3]))
+local expired = 0
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, tonumber(ARGV[5]))) do
+  local next
+  for _, h in ipairs(holdings(key)) do
+    if h.e <= now then
+      drop(key, h)
+      expired = expired + 1
+    elseif not next or h.e < next then
+      next = h.e
+    end
+  end
+  if next then
+    redis.call('ZADD', DUE, next, key)
+  else
+    redis.call('ZREM', STREAMS, key)
+    redis.call('ZREM', DUE, key)
+  end
+end
+for _, node in ipairs(redis.call('ZRANGEBYSCORE', NODES, '-inf', now - ARGV[4], 'LIMIT', 0, tonumber(ARGV[5]))) do
+  if redis.call('EXISTS', on(node)) == 0 then
+    redis.call('ZREM', NODES, node)
+    redis.call('HDEL', HTTP, node)
+  end
+end
+return {tostring(expired)}

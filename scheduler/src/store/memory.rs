@@ -1,0 +1,369 @@
+//! The record of a single scheduler: ordered maps behind one lock.
+//!
+//! Each operation holds the lock for some microseconds, so one lock serves some hundred thousand of them a second.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{
+    Absent, Candidate, Census, Claim, Found, Held, HoldingView, NodeView, Store, StreamView, Terms,
+    Unavailable, MAX_HOLDINGS, MAX_NODES, NODE_MEMORY, PULL_ON_THE_WAY,
+};
+use crate::address::NodeAddr;
+use crate::key::StreamKey;
+
+/// Expired streams dropped by one [`Store::tick`] hold of the lock; the next tick goes on.
+const EXPIRE_AT_ONCE: usize = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub struct MemoryStore {
+    record: Mutex<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    /// Never without a holding.
+    streams: BTreeMap<StreamKey, Vec<Holding>>,
+    nodes: BTreeMap<NodeAddr, Node>,
+    /// Every holding by the end of its lease.
+    due: BTreeSet<(Instant, StreamKey)>,
+    ended: HashMap<StreamKey, Instant>,
+    /// `ended` in order of time.
+    endings: VecDeque<(Instant, StreamKey)>,
+    learning_until: Option<Instant>,
+    /// Publish starts so far.
+    starts: u64,
+}
+
+#[derive(Debug)]
+struct Holding {
+    node: NodeAddr,
+    client: String,
+    worker: String,
+    http: Option<NodeAddr>,
+    since: Instant,
+    order: u64,
+    heard: Instant,
+    expires: Instant,
+}
+
+#[derive(Debug)]
+struct Node {
+    http: Option<NodeAddr>,
+    heard: Instant,
+    /// (worker, stream, client) of its holdings.
+    holds: BTreeSet<(String, StreamKey, String)>,
+}
+
+impl MemoryStore {
+    /// An empty record; `learning` if it replaces one that is lost.
+    pub fn new(learning: Option<Duration>) -> Self {
+        let learning_until = learning.map(|time| Instant::now() + time);
+        Self { record: Mutex::new(Record { learning_until, ..Record::default() }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        // no operation leaves the record half done where it could panic
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Record {
+    /// Drops the holdings of one stream for which `gone` is true; the stream too, if none is left. Gives their number.
+    fn drop_holdings(&mut self, key: &StreamKey, gone: impl Fn(&Holding) -> bool) -> usize {
+        let Some(holdings) = self.streams.get_mut(key) else { return 0 };
+        let mut ends = Vec::new();
+        holdings.retain(|holding| {
+            if !gone(holding) {
+                return true;
+            }
+            if let Some(node) = self.nodes.get_mut(&holding.node) {
+                let (worker, client) = (holding.worker.clone(), holding.client.clone());
+                node.holds.remove(&(worker, key.clone(), client));
+            }
+            ends.push(holding.expires);
+            false
+        });
+        if holdings.is_empty() {
+            self.streams.remove(key);
+        }
+        for &end in &ends {
+            self.no_longer_due(key, end);
+        }
+        ends.len()
+    }
+
+    /// Two holdings of a stream may end at the same time: then their entry stays for the other.
+    fn no_longer_due(&mut self, key: &StreamKey, end: Instant) {
+        if !self.streams.get(key).into_iter().flatten().any(|holding| holding.expires == end) {
+            self.due.remove(&(end, key.clone()));
+        }
+    }
+
+    /// Drops what has expired of the `limit` streams that have been due for longest.
+    fn expire(&mut self, now: Instant, limit: usize) -> usize {
+        let due = self.due.iter().take(limit).take_while(|(end, _)| *end <= now);
+        let keys = due.map(|(_, key)| key.clone()).collect::<Vec<_>>();
+        keys.iter().map(|key| self.drop_holdings(key, |holding| holding.expires <= now)).sum()
+    }
+
+    fn end(&mut self, key: &StreamKey, now: Instant, terms: &Terms) {
+        if !self.streams.contains_key(key) {
+            self.ended.insert(key.clone(), now);
+            self.endings.push_back((now, key.clone()));
+        }
+        // as many as streams: a bound for memory, not a promise
+        while self.endings.len() > terms.max_streams {
+            self.forget_oldest_end();
+        }
+    }
+
+    fn forget_oldest_end(&mut self) {
+        if let Some((when, key)) = self.endings.pop_front() {
+            // it may have ended again since
+            if self.ended.get(&key) == Some(&when) {
+                self.ended.remove(&key);
+            }
+        }
+    }
+
+    fn learning(&self, now: Instant) -> bool {
+        self.learning_until.is_some_and(|until| until > now)
+    }
+
+    /// Puts a node on the list; false if it is full.
+    fn note(&mut self, node: &NodeAddr, http: Option<&NodeAddr>, now: Instant) -> bool {
+        if let Some(known) = self.nodes.get_mut(node) {
+            known.heard = now;
+            known.http = http.or(known.http.as_ref()).cloned();
+            return true;
+        }
+        if self.nodes.len() >= MAX_NODES {
+            return false;
+        }
+        let holds = BTreeSet::new();
+        self.nodes.insert(node.clone(), Node { http: http.cloned(), heard: now, holds });
+        true
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn hold(&self, claim: &Claim, fresh: bool, terms: &Terms) -> Result<Held, Unavailable> {
+        let now = Instant::now();
+        let mut record = self.lock();
+        let key = &claim.key;
+        record.drop_holdings(key, |holding| holding.expires <= now);
+
+        let others = record.streams.get(key).map(Vec::as_slice).unwrap_or_default();
+        let other_node = others.iter().find(|holding| holding.node != claim.node);
+        if let (true, true, Some(other)) = (fresh, terms.first_wins, other_node) {
+            return Ok(Held::Taken(other.node.clone()));
+        }
+        let new_stream = others.is_empty();
+        if (new_stream && record.streams.len() >= terms.max_streams)
+            || !record.note(&claim.node, claim.http.as_ref(), now)
+        {
+            return Ok(Held::Full);
+        }
+
+        let same = |h: &Holding| h.node == claim.node && h.client == claim.client;
+        let old = record.streams.get(key).and_then(|all| all.iter().find(|h| same(h)));
+        let kept = old.filter(|_| !fresh).map(|old| (old.since, old.order));
+        let relearned = old.is_none() && !fresh;
+        record.drop_holdings(key, same);
+        let crowded = record.streams.get(key).filter(|all| all.len() >= MAX_HOLDINGS);
+        if let Some(oldest) = crowded.and_then(|all| all.iter().map(|h| h.heard).min()) {
+            record.drop_holdings(key, |holding| holding.heard == oldest);
+        }
+
+        record.starts = record.starts.saturating_add(1);
+        let (since, order) = kept.unwrap_or((now, record.starts));
+        let expires = now + terms.lease;
+        record.streams.entry(key.clone()).or_default().push(Holding {
+            node: claim.node.clone(),
+            client: claim.client.clone(),
+            worker: claim.worker.clone(),
+            http: claim.http.clone(),
+            since,
+            order,
+            heard: now,
+            expires,
+        });
+        if let Some(node) = record.nodes.get_mut(&claim.node) {
+            node.holds.insert((claim.worker.clone(), key.clone(), claim.client.clone()));
+        }
+        record.due.insert((expires, key.clone()));
+        record.ended.remove(key);
+        if relearned && !record.learning(now) && !terms.learn.is_zero() {
+            record.learning_until = Some(now + terms.learn);
+        }
+        Ok(if relearned { Held::Relearned } else { Held::Recorded })
+    }
+
+    async fn release(&self, claim: &Claim, terms: &Terms) -> Result<bool, Unavailable> {
+        let mut record = self.lock();
+        let released = record.drop_holdings(&claim.key, |holding| {
+            holding.node == claim.node
+                && holding.client == claim.client
+                && holding.worker == claim.worker
+        }) > 0;
+        if released {
+            record.end(&claim.key, Instant::now(), terms);
+        }
+        Ok(released)
+    }
+
+    async fn find(
+        &self,
+        key: &StreamKey,
+        asking: Option<&NodeAddr>,
+        terms: &Terms,
+    ) -> Result<Found, Unavailable> {
+        let now = Instant::now();
+        let mut record = self.lock();
+        let outdated = |h: &Holding| Some(&h.node) == asking && h.heard + PULL_ON_THE_WAY <= now;
+        if record.drop_holdings(key, outdated) > 0 {
+            record.end(key, now, terms);
+        }
+
+        let live = record.streams.get(key).map(Vec::as_slice).unwrap_or_default();
+        let live = live.iter().filter(|holding| holding.expires > now).collect::<Vec<_>>();
+        let others = live
+            .iter()
+            .filter(|holding| Some(&holding.node) != asking)
+            .map(|holding| Candidate {
+                node: holding.node.clone(),
+                http: holding.http.clone(),
+                order: holding.order,
+            })
+            .collect::<Vec<_>>();
+        if !others.is_empty() {
+            return Ok(Ok(others));
+        }
+        Ok(Err(match record.ended.get(key) {
+            _ if !live.is_empty() => Absent::Ended(Duration::ZERO),
+            Some(&when) => Absent::Ended(now - when),
+            None if record.learning(now) => Absent::Learning,
+            None => Absent::Unknown,
+        }))
+    }
+
+    async fn start_worker(
+        &self,
+        node: &NodeAddr,
+        worker: &str,
+        keep: Option<Duration>,
+        terms: &Terms,
+    ) -> Result<usize, Unavailable> {
+        let now = Instant::now();
+        let mut record = self.lock();
+        let Some(known) = record.nodes.get(node) else { return Ok(0) };
+        let keys = known
+            .holds
+            .iter()
+            .filter(|(holder, _, _)| holder == worker)
+            .map(|(_, key, _)| key.clone())
+            .collect::<BTreeSet<_>>();
+        let its = |holding: &Holding| holding.node == *node && holding.worker == worker;
+        let mut count = 0;
+        for key in keys {
+            let Some(keep) = keep else {
+                count += record.drop_holdings(&key, its);
+                record.end(&key, now, terms);
+                continue;
+            };
+            let mut shortened = Vec::new();
+            for holding in record.streams.get_mut(&key).into_iter().flatten().filter(|h| its(h)) {
+                shortened.push(holding.expires);
+                holding.expires = holding.expires.min(now + keep);
+            }
+            for &end in &shortened {
+                record.no_longer_due(&key, end);
+                record.due.insert((end.min(now + keep), key.clone()));
+            }
+            count += shortened.len();
+        }
+        Ok(count)
+    }
+
+    async fn heard(&self, node: &NodeAddr, http: Option<&NodeAddr>) -> Result<(), Unavailable> {
+        self.lock().note(node, http, Instant::now());
+        Ok(())
+    }
+
+    async fn streams(&self, after: &str, limit: usize) -> Result<Vec<StreamView>, Unavailable> {
+        let now = Instant::now();
+        let record = self.lock();
+        let from = match StreamKey::parse(after) {
+            Some(key) => Bound::Excluded(key),
+            None => Bound::Unbounded,
+        };
+        let streams = record.streams.range((from, Bound::Unbounded)).take(limit);
+        Ok(streams
+            .map(|(key, holdings)| StreamView {
+                key: key.clone(),
+                holdings: holdings.iter().map(|holding| holding.view(now)).collect(),
+            })
+            .collect())
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeView>, Unavailable> {
+        let now = Instant::now();
+        let record = self.lock();
+        Ok(record
+            .nodes
+            .iter()
+            .map(|(address, node)| NodeView {
+                node: address.to_string(),
+                http: node.http.as_ref().map(NodeAddr::to_string),
+                streams: node.holds.len(),
+                heard_ms: millis(now - node.heard),
+            })
+            .collect())
+    }
+
+    async fn census(&self) -> Result<Census, Unavailable> {
+        let record = self.lock();
+        Ok(Census {
+            streams: record.streams.len(),
+            nodes: record.nodes.len(),
+            learning: record.learning(Instant::now()),
+        })
+    }
+
+    async fn tick(&self, terms: &Terms) -> Result<usize, Unavailable> {
+        let now = Instant::now();
+        let mut record = self.lock();
+        let expired = record.expire(now, EXPIRE_AT_ONCE);
+        while record.endings.front().is_some_and(|(when, _)| *when + terms.remember_end <= now) {
+            record.forget_oldest_end();
+        }
+        record.nodes.retain(|_, node| !node.holds.is_empty() || node.heard + NODE_MEMORY > now);
+        Ok(expired)
+    }
+}
+
+impl Holding {
+    fn view(&self, now: Instant) -> HoldingView {
+        HoldingView {
+            node: self.node.to_string(),
+            http: self.http.as_ref().map(NodeAddr::to_string),
+            worker: self.worker.clone(),
+            client: self.client.clone(),
+            age_ms: millis(now - self.since),
+            heard_ms: millis(now - self.heard),
+            lease_ms: millis(self.expires.saturating_duration_since(now)),
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
