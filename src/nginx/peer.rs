@@ -1,0 +1,297 @@
+//! Connections that we open, and bytes over them for futures to wait for.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use nginx_sys::{
+    ngx_close_connection, ngx_create_pool, ngx_destroy_pool, ngx_event_connect_peer,
+    ngx_event_get_peer, ngx_log_t, ngx_peer_connection_t, ngx_pool_t, ngx_str_t, sockaddr,
+    NGX_AGAIN, NGX_LOG_ALERT, NGX_OK,
+};
+
+use crate::conf::ngx::Address;
+use crate::nginx::connection::{Connection, Handler};
+use crate::nginx::log;
+
+/// The pool of an opened connection: its log, the peer's address and its text fit.
+const POOL_SIZE: usize = 512;
+
+/// Opens a connection to `address`, with TCP_NODELAY where it is TCP. Dropped, the attempt ends.
+///
+/// The caller bounds the time: the kernel alone would try for minutes.
+///
+/// # Errors
+///
+/// What `socket` or `connect` answered, at once or later.
+pub async fn connect(address: &Address) -> io::Result<AsyncConn> {
+    let (conn, pending) = start(address)?;
+    let conn = AsyncConn::new(conn);
+    if pending {
+        conn.connected().await?;
+    }
+    conn.conn.set_nodelay();
+    Ok(conn)
+}
+
+/// The pool of a connection that is not made yet.
+struct Pool(NonNull<ngx_pool_t>);
+
+impl Pool {
+    fn new() -> io::Result<Self> {
+        // SAFETY: the cycle's log outlives every connection of the worker.
+        let pool = unsafe { ngx_create_pool(POOL_SIZE, log::cycle()) };
+        NonNull::new(pool).map(Pool).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Moves `value`, which needs no drop, into the pool.
+    fn keep<T: Copy>(&self, value: T) -> io::Result<*mut T> {
+        // SAFETY: the pool is live.
+        let kept = unsafe { nginx_sys::ngx_palloc(self.0.as_ptr(), size_of::<T>()) }.cast::<T>();
+        if kept.is_null() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        // SAFETY: the memory is new, large enough, and aligned as malloc's is.
+        unsafe { kept.write(value) };
+        Ok(kept)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // SAFETY: whoever takes the pool over forgets this owner.
+        unsafe { ngx_destroy_pool(self.0.as_ptr()) };
+    }
+}
+
+/// Opens the socket; `true` if the peer has not answered yet.
+fn start(address: &Address) -> io::Result<(Connection, bool)> {
+    let (storage, socklen) = raw_address(address)?;
+    let pool = Pool::new()?;
+    let raw = pool.keep(storage)?.cast::<sockaddr>();
+    let text = text(address);
+    // SAFETY: the pool is live and gets a copy of the text.
+    let name = unsafe { ngx_str_t::from_bytes(pool.0.as_ptr(), &text) };
+    let name = pool.keep(name.ok_or(io::ErrorKind::OutOfMemory)?)?;
+    // SAFETY: the cycle's log is live.
+    let mut own_log: ngx_log_t = unsafe { *log::cycle() };
+    // a refused connect is silent here: the caller says it, together with what it was for
+    let log_level = mem::replace(&mut own_log.log_level, NGX_LOG_ALERT as usize);
+    let own_log = pool.keep(own_log)?;
+
+    // SAFETY: a C struct whose zeroes mean "not given", set up as nginx's own modules do. All that
+    // it points to is in the pool, which lives until the connection is closed.
+    unsafe {
+        let mut pc: ngx_peer_connection_t = mem::zeroed();
+        pc.sockaddr = raw;
+        pc.socklen = socklen;
+        pc.name = name;
+        pc.get = Some(ngx_event_get_peer);
+        pc.log = own_log;
+        pc.set_log_error(nginx_sys::ngx_connection_log_error_e_NGX_ERROR_INFO as _);
+        *libc::__errno_location() = 0;
+        let rc = ngx_event_connect_peer(&mut pc);
+        let Some(c) = NonNull::new(pc.connection) else {
+            let error = io::Error::last_os_error();
+            return Err(match error.raw_os_error() {
+                Some(0) => io::Error::other("no free connection in this worker"),
+                _ => error,
+            });
+        };
+        if rc != NGX_OK as isize && rc != NGX_AGAIN as isize {
+            ngx_close_connection(c.as_ptr());
+            return Err(io::Error::other("not connected"));
+        }
+        (*own_log).log_level = log_level;
+        (*own_log).connection = (*c.as_ptr()).number;
+        (*c.as_ptr()).sockaddr = raw;
+        (*c.as_ptr()).socklen = socklen;
+        (*c.as_ptr()).addr_text = *name;
+        (*c.as_ptr()).pool = pool.0.as_ptr();
+        mem::forget(pool);
+        Ok((Connection::new(c), rc == NGX_AGAIN as isize))
+    }
+}
+
+/// The address as the socket calls take it, and its length.
+fn raw_address(address: &Address) -> io::Result<(libc::sockaddr_storage, u32)> {
+    // SAFETY: zeroes are an address of no family.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let raw = ptr::from_mut(&mut storage);
+    // SAFETY: the storage is large and aligned enough for every family.
+    let len = unsafe {
+        match address {
+            Address::Ip(SocketAddr::V4(addr)) => {
+                let sin = &mut *raw.cast::<libc::sockaddr_in>();
+                sin.sin_family = libc::AF_INET as _;
+                sin.sin_port = addr.port().to_be();
+                sin.sin_addr.s_addr = u32::from_ne_bytes(addr.ip().octets());
+                size_of::<libc::sockaddr_in>()
+            }
+            Address::Ip(SocketAddr::V6(addr)) => {
+                let sin6 = &mut *raw.cast::<libc::sockaddr_in6>();
+                sin6.sin6_family = libc::AF_INET6 as _;
+                sin6.sin6_port = addr.port().to_be();
+                sin6.sin6_addr.s6_addr = addr.ip().octets();
+                sin6.sin6_scope_id = addr.scope_id();
+                size_of::<libc::sockaddr_in6>()
+            }
+            Address::Unix(path) => {
+                let sun = &mut *raw.cast::<libc::sockaddr_un>();
+                sun.sun_family = libc::AF_UNIX as _;
+                // the last byte stays zero
+                if path.is_empty() || path.len() >= sun.sun_path.len() {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                }
+                for (to, from) in sun.sun_path.iter_mut().zip(path) {
+                    *to = *from as _;
+                }
+                size_of::<libc::sockaddr_un>()
+            }
+        }
+    };
+    Ok((storage, len as u32))
+}
+
+/// The address as nginx writes it.
+fn text(address: &Address) -> Vec<u8> {
+    match address {
+        Address::Ip(addr) => addr.to_string().into_bytes(),
+        Address::Unix(path) => [b"unix:", path.as_slice()].concat(),
+    }
+}
+
+/// A connection that futures read and write. One task reads and one, maybe the same, writes.
+pub struct AsyncConn {
+    conn: Connection,
+    wakers: Rc<Wakers>,
+}
+
+#[derive(Default)]
+struct Wakers {
+    read: Cell<Option<Waker>>,
+    write: Cell<Option<Waker>>,
+}
+
+impl Wakers {
+    fn wake(waker: &Cell<Option<Waker>>) {
+        if let Some(waker) = waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Handler for Wakers {
+    fn readable(self: Rc<Self>) {
+        Self::wake(&self.read);
+    }
+
+    fn writable(self: Rc<Self>) {
+        Self::wake(&self.write);
+    }
+
+    fn panicked(self: Rc<Self>) {
+        Self::wake(&self.read);
+        Self::wake(&self.write);
+    }
+}
+
+impl AsyncConn {
+    /// Takes over the events of `conn`.
+    pub fn new(conn: Connection) -> Self {
+        let wakers = Rc::new(Wakers::default());
+        conn.set_handler(wakers.clone());
+        AsyncConn { conn, wakers }
+    }
+
+    /// Gives the connection back, for a handler of the caller's.
+    pub fn into_inner(self) -> Connection {
+        self.conn.clear_handler();
+        self.conn
+    }
+
+    /// The connection itself.
+    pub fn get_ref(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Says whether nobody waits for anything on this connection, as when it is kept for a next
+    /// request. A worker that is told to leave closes such connections: they read as aborted.
+    pub fn set_idle(&self, idle: bool) {
+        // SAFETY: the connection is live.
+        unsafe { (*self.conn.as_ptr()).set_idle(idle.into()) };
+    }
+
+    /// Reads what is there into `buf`: `Ok(0)` is the peer's end.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.conn.wants_close() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        match self.conn.recv(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.wakers.read.set(Some(cx.waker().clone()));
+                match self.conn.await_readable() {
+                    Ok(()) => Poll::Pending,
+                    Err(error) => Poll::Ready(Err(error)),
+                }
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Writes a prefix of `data`, which must not be empty.
+    pub fn poll_write(&self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.conn.send(data) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.wakers.write.set(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// Waits for bytes and reads them into `buf`: `Ok(0)` is the peer's end.
+    pub async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Writes all of `data`.
+    pub async fn write_all(&self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let n = poll_fn(|cx| self.poll_write(cx, data)).await?;
+            data = data.get(n..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer has taken or refused the connection.
+    async fn connected(&self) -> io::Result<()> {
+        let c = self.conn.as_ptr();
+        poll_fn(|cx| {
+            // SAFETY: the connection is live. The socket is writable in either case.
+            if unsafe { (*(*c).write).ready() != 0 } {
+                return Poll::Ready(());
+            }
+            self.wakers.write.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+        let mut errno: libc::c_int = 0;
+        let mut len = size_of_val(&errno) as libc::socklen_t;
+        // SAFETY: the connection is live; the option is an int, and so is what takes it.
+        let rc = unsafe {
+            let errno = ptr::from_mut(&mut errno).cast();
+            libc::getsockopt((*c).fd, libc::SOL_SOCKET, libc::SO_ERROR, errno, &mut len)
+        };
+        match (rc, errno) {
+            (0, 0) => Ok(()),
+            (0, errno) => Err(io::Error::from_raw_os_error(errno)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
