@@ -14,6 +14,33 @@
 //! | [`command`] | connect, statuses, typed views of commands | RTMP 1.0 section 7.2, Enhanced RTMP v2 |
 //! | [`flv`] | FLV file header and tags | FLV 10.1 Annex E.2–E.4.1 |
 //! | [`codec`] | sequence header, key frame or other, of one media message | FLV 10.1 Annex E.4.2–E.4.3, Enhanced RTMP v2 |
+//!
+//! A reader takes what is there and says when it needs more; what it leaves over, always less than
+//! a header, stands in front of the next bytes:
+//!
+//! ```
+//! use rtmp_protocol::chunk::{self, ChunkReader, Header, Limits};
+//! use rtmp_protocol::message::AUDIO;
+//!
+//! let mut sent = Vec::new();
+//! let header = Header { csid: 6, timestamp: 40, kind: AUDIO, stream_id: 1 };
+//! chunk::write(&mut sent, &header, &[0xAF, 1, 0x21], 4096);
+//!
+//! let mut reader = ChunkReader::new(Limits::default());
+//! let mut pending = Vec::new();
+//! for received in sent.chunks(5) {
+//!     pending.extend_from_slice(received);
+//!     let mut input = &pending[..];
+//!     while let Some(message) = reader.read(&mut input)? {
+//!         assert_eq!((message.kind, message.timestamp), (AUDIO, 40));
+//!         assert_eq!(message.payload, [0xAF, 1, 0x21]);
+//!     }
+//!     let left = input.len();
+//!     pending.drain(..pending.len() - left);
+//! }
+//! # assert!(pending.is_empty());
+//! # Ok::<(), chunk::ChunkError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
