@@ -58,6 +58,7 @@ pub mod listen;
 pub mod live;
 pub mod log;
 pub mod ngx;
+pub mod oclp;
 pub mod parse;
 pub mod relay;
 pub mod resolver;
@@ -70,6 +71,7 @@ pub use listen::Listen;
 pub use live::{LiveConf, MergeWindow, Meta, OutQueue};
 pub use log::LogTarget;
 pub use ngx::{main_conf, main_conf_of};
+pub use oclp::OclpConf;
 pub use relay::RelayConf;
 pub use resolver::ResolverConf;
 pub use session::SessionConf;
@@ -90,6 +92,7 @@ pub const TABLES: &[&[directive::Directive]] = &[
     log::DIRECTIVES,
     resolver::DIRECTIVES,
     relay::DIRECTIVES,
+    oclp::DIRECTIVES,
     cluster::DIRECTIVES,
 ];
 
@@ -110,6 +113,8 @@ pub struct Scope {
     pub resolver: resolver::ResolverScope,
     /// Relays from and to other servers.
     pub relay: relay::RelayScope,
+    /// What an HTTP server is told and asked.
+    pub oclp: oclp::OclpScope,
     /// Several workers as one server.
     pub cluster: cluster::ClusterScope,
 }
@@ -124,6 +129,7 @@ impl Scope {
         self.log.inherit(&outer.log);
         self.resolver.inherit(&outer.resolver);
         self.relay.inherit(&outer.relay);
+        self.oclp.inherit(&outer.oclp);
         self.cluster.inherit(&outer.cluster);
     }
 }
@@ -142,6 +148,8 @@ pub struct MainConf {
     pub auto_pull_port: String,
     /// Name servers for what belongs to no server.
     pub resolver: ResolverConf,
+    /// Whom to tell that a worker has started.
+    pub oclp_proc: Option<Rc<oclp::Callback>>,
     // what nginx's listening sockets point at
     _ports: Vec<Box<listen::Port>>,
 }
@@ -199,4 +207,6 @@ pub struct AppConf {
     pub resolver: ResolverConf,
     /// Relays from and to other servers.
     pub relay: RelayConf,
+    /// What an HTTP server is told and asked.
+    pub oclp: OclpConf,
 }

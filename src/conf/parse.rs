@@ -140,6 +140,7 @@ impl Parse {
             auto_pull: cluster.auto_pull,
             auto_pull_port: cluster.auto_pull_port,
             resolver: self.main.resolver.resolve(),
+            oclp_proc: self.main.oclp.resolve().proc,
             _ports: ports,
         })
     }
@@ -179,6 +180,7 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
             access_log: scope.log.resolve(),
             resolver: scope.resolver.resolve(),
             relay: scope.relay.resolve(),
+            oclp: scope.oclp.resolve(),
         };
         applications.insert(name.clone(), Rc::new(app));
     }
