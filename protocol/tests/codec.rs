@@ -186,6 +186,43 @@ fn multitrack_is_unwrapped() {
     assert_eq!(classify_video(&[0x96, 0x06, 1, 2, 3, 4, 5]).class, Class::InterFrame);
 }
 
+/// What FFmpeg 9.0.2 publishes: HEVC with Opus, and two tracks each of H.264 and AAC, of which the
+/// first stays in old headers. The first bytes of each message, in its order.
+#[test]
+fn recorded_ffmpeg() {
+    let hevc: [(&[u8], Class); 4] = [
+        (b"\x90hvc1\x01\x04\x08\x00\x00\x00\x9e", Class::SequenceHeader),
+        (b"\xd4hvc1\x02\x00\x09colo", Class::Metadata),
+        (b"\x91hvc1\x00\x00\xc8\x00\x00\x1b\x66", Class::KeyFrame),
+        (b"\xa1hvc1\x00\x01\xf4\x00\x00\x02\x69", Class::InterFrame),
+    ];
+    for (message, class) in hevc {
+        check(classify_video(message), class, b"hvc1");
+    }
+    let opus: [(&[u8], Class); 3] = [
+        (b"\x90OpusOpusHea", Class::SequenceHeader),
+        (b"\x94Opus\x01\x01\x00\x00\x00\x04", Class::Metadata),
+        (b"\x91Opus\xf8\x72\x49\x47\x27\x10\xe4", Class::Audio),
+    ];
+    for (message, class) in opus {
+        check(classify_audio(message), class, b"Opus");
+    }
+    check(classify_video(b"\x17\x00\x00\x00\x00\x01\xf4"), Class::SequenceHeader, b"avc1");
+    check(classify_video(b"\x17\x01\x00\x00\x00\x00\x00"), Class::KeyFrame, b"avc1");
+    check(classify_audio(b"\xaf\x00\x12\x08\x56\xe5\x00"), Class::SequenceHeader, b"mp4a");
+    let second_tracks: [(Info, Class); 5] = [
+        (classify_video(b"\x96\x00avc1\x01\x01\xf4\x00\x0a\xff"), Class::SequenceHeader),
+        (classify_video(b"\x96\x03avc1\x01\x00\x00\x02\x46\x06"), Class::KeyFrame),
+        (classify_audio(b"\x95\x00mp4a\x01\x12\x08\x56\xe5\x00"), Class::SequenceHeader),
+        (classify_audio(b"\x95\x04mp4a\x01\x01\x01\x00\x00\x00"), Class::Metadata),
+        (classify_audio(b"\x95\x01mp4a\x01\xdc\x00\x4c\x61\x76"), Class::Audio),
+    ];
+    for (info, class) in second_tracks {
+        assert_eq!((info.class, info.track, info.many_tracks), (class, 1, false));
+        assert!(!info.legacy);
+    }
+}
+
 #[test]
 fn cut_off_headers_are_empty() {
     let messages: [&[u8]; 5] = [
