@@ -10,6 +10,7 @@ use nginx_sys::{
 };
 
 mod conf;
+mod directory;
 mod live;
 mod log;
 mod nginx;

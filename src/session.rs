@@ -18,7 +18,7 @@ use rtmp_protocol::command::Connect;
 use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 
-use crate::conf::{AppConf, Listen, ServerConf};
+use crate::conf::{main_conf, AppConf, Listen, ServerConf};
 use crate::live::{Filter, Key, Subscription};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
@@ -119,7 +119,8 @@ enum Role {
 pub struct Session {
     conn: Connection,
     this: Weak<Session>,
-    listen: Rc<Listen>,
+    /// Where the client came in; `None` = it is another worker.
+    listen: Option<Rc<Listen>>,
     /// The server by address, then by name.
     server: RefCell<Rc<ServerConf>>,
     stage: RefCell<Stage>,
@@ -164,12 +165,25 @@ unsafe fn accept(c: NonNull<ngx_connection_t>) {
     // SAFETY: the caller's promise.
     let (conn, listen) = unsafe { (Connection::new(c), Listen::of(c)) };
     let Some(listen) = listen else { return };
-    Session::start(conn, listen);
+    let server = listen.default_server.clone();
+    Session::start(conn, Some(listen), server);
+}
+
+/// nginx has accepted a connection of another worker.
+pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
+    guard("accept", || {
+        let Some(c) = NonNull::new(c) else { return };
+        // SAFETY: nginx hands over a new connection that it does not look at any more.
+        let conn = unsafe { Connection::new(c) };
+        let server = main_conf().and_then(|main| main.servers.first().cloned());
+        if let Some(server) = server {
+            Session::start(conn, None, server);
+        }
+    });
 }
 
 impl Session {
-    fn start(conn: Connection, listen: Rc<Listen>) {
-        let server = listen.default_server.clone();
+    fn start(conn: Connection, listen: Option<Rc<Listen>>, server: Rc<ServerConf>) {
         if server.tcp_nodelay {
             conn.set_nodelay();
         }
@@ -400,6 +414,7 @@ impl Session {
             flash_ver: connect.flash_ver.clone(),
             scheme: "rtmp",
             hops: connect.hops,
+            inner: self.listen.is_none(),
         });
         self.visit.replace(Some(visit.clone()));
         Some(visit)
@@ -465,7 +480,7 @@ impl Session {
             "rtmp: {} {reason}, app: \"{app}\", name: \"{name}\", client: {}, server: {}",
             self.command(),
             text(&self.conn.addr_text()),
-            self.listen.addr,
+            self.listen.as_ref().map_or("another worker", |listen| listen.addr.as_str()),
         );
     }
 
@@ -486,13 +501,7 @@ impl Session {
     fn status(&self, level: &str, code: &str, description: &str) -> Vec<u8> {
         let mut out = Vec::new();
         let values = rtmp_protocol::command::on_status(level, code, description);
-        message::command(
-            &mut out,
-            message::CSID_STATUS,
-            STREAM_ID,
-            self.chunk_size(),
-            &values,
-        );
+        message::command(&mut out, message::CSID_STATUS, STREAM_ID, self.chunk_size(), &values);
         out
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
+use crate::directory::{self, ClientHold, SourceHold};
 use crate::live::{self, Form, Key, Publication, Settings, Source, Stream};
 use crate::variables::{argument, Var, Vars};
 
@@ -36,6 +37,8 @@ pub struct Visit {
     pub scheme: &'static str,
     /// Relays that the stream came through, or the request for it.
     pub hops: u32,
+    /// Another worker of this machine: what it asks for was decided there.
+    pub inner: bool,
 }
 
 /// Why a client is turned away; each protocol says it in its own way.
@@ -52,31 +55,45 @@ pub enum Refusal {
 /// A publisher that was let in. Dropped, it has left, and everything it caused ends.
 pub struct Publishing {
     pub publication: Publication,
+    _known: SourceHold,
+    _counted: Option<ClientHold>,
 }
 
 /// A player that was let in and may subscribe. Dropped, it has left.
 pub struct Playing {
     pub stream: Rc<Stream>,
+    _counted: Option<ClientHold>,
 }
 
-/// publish → access → live.
+/// publish → access → limit → live.
 pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publishing, Refusal> {
+    if visit.inner {
+        return Err(Refusal::Forbidden("workers pull from each other, they do not push"));
+    }
     visit.access(Kind::Publish)?;
-    let publication = visit
-        .stream()
-        .publish(visit.priority(), source)
-        .map_err(|_| Refusal::BadName("the stream is already published"))?;
-    Ok(Publishing { publication })
+    let counted = visit.limit()?;
+    let busy = Refusal::BadName("the stream is already published");
+    let known = directory::publish(&visit.key, visit.priority()).map_err(|_| busy)?;
+    let publication = visit.stream().publish(visit.priority(), source).map_err(|_| busy)?;
+    Ok(Publishing { publication, _known: known, _counted: counted })
 }
 
-/// play → access → live.
+/// play → access → limit → live.
 pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
+    if visit.inner {
+        let stream = visit.stream();
+        return match stream.on_air() {
+            true => Ok(Playing { stream, _counted: None }),
+            false => Err(Refusal::NotFound("this worker does not have the stream")),
+        };
+    }
     visit.access(Kind::Play)?;
+    let counted = visit.limit()?;
     let stream = visit.stream();
     if !stream.on_air() && !visit.app.live.idle_streams {
         return Err(Refusal::NotFound("nobody publishes the stream"));
     }
-    Ok(Playing { stream })
+    Ok(Playing { stream, _counted: counted })
 }
 
 impl Visit {
@@ -88,6 +105,15 @@ impl Visit {
             return Err(Refusal::Forbidden("access is denied"));
         }
         Ok(())
+    }
+
+    /// Takes a place among the clients of the application, over all workers.
+    fn limit(&self) -> Result<Option<ClientHold>, Refusal> {
+        let Some(max) = self.app.max_connections else { return Ok(None) };
+        match directory::enter_limited(&self.app.server_id, &self.app.name, max) {
+            Some(place) => Ok(Some(place)),
+            None => Err(Refusal::Forbidden("the application has as many clients as it may")),
+        }
     }
 
     /// The priority of a publisher among those of its stream: `?pubpri=N`, 0 by default. A relay's

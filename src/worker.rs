@@ -3,16 +3,31 @@
 use nginx_sys::ngx_cycle_t;
 
 use crate::conf;
+use crate::directory;
+use crate::nginx::log;
+use crate::nginx::process;
 use crate::nginx::resolver;
+use crate::session;
 
 /// A worker starts.
 pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
-    if conf::main_conf().is_none() {
-        return Ok(());
-    }
+    let Some(main) = conf::main_conf().filter(|_| process::serves()) else { return Ok(()) };
     resolver::init(cycle);
+    if main.auto_pull {
+        let started = directory::start(&main.auto_pull_port, Some(session::ngx_rtmp_accept_inner));
+        if let Err(error) = started {
+            let prefix = &main.auto_pull_port;
+            log::error!(
+                log::cycle(),
+                "rtmp: no socket at \"rtmp_auto_pull_port\" {prefix}: {error}; \
+                 other workers can't play the streams of this one"
+            );
+        }
+    }
     Ok(())
 }
 
 /// A worker ends.
-pub fn exit(_cycle: *mut ngx_cycle_t) {}
+pub fn exit(_cycle: *mut ngx_cycle_t) {
+    directory::stop();
+}

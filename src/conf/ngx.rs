@@ -24,6 +24,7 @@ use super::{MainConf, RTMP_MODULE_TYPE, TABLES};
 use crate::nginx::file::LogFile;
 use crate::nginx::guard::guard;
 use crate::nginx::sys::{NGX_CONF_ERROR, NGX_NO_RESOLVER};
+use crate::nginx::zone;
 
 /// What nginx sees as the configuration context inside the `rtmp` block. Its parser reads a
 /// pointer at the offset that a command names, which is zero for all of ours: `no_conf`.
@@ -102,6 +103,11 @@ unsafe extern "C" fn ngx_rtmp_block(
         let context = Context { no_conf: ptr::null_mut(), parse: RefCell::new(parse) };
         cf.parse_block(Some(&context), inside)?;
         let main = context.parse.into_inner().finish().or_else(|err| cf.refuse(directive, &err))?;
+        // SAFETY: nginx is reading this configuration; the tag is an address of ours.
+        unsafe {
+            let tag = (&raw mut crate::ngx_rtmp_module).cast();
+            zone::configure(cf.0.as_ptr(), main.zone_size, tag).ok_or(())?;
+        }
         *slot = cf.keep(Rc::new(main)).ok_or(())?;
         Ok(())
     }))
@@ -527,8 +533,11 @@ pub fn parse_size(value: &[u8]) -> Option<usize> {
 /// `cycle` is a live cycle whose configuration has been parsed.
 pub unsafe fn main_conf_of(cycle: *mut ngx_cycle_t) -> Option<Rc<MainConf>> {
     // SAFETY: the slot holds null or what ngx_rtmp_block put there, and nginx numbers the module
-    // when it is loaded.
+    // when it is loaded. The cycle with which nginx starts has no configuration.
     unsafe {
+        if (*cycle).conf_ctx.is_null() {
+            return None;
+        }
         let slot = (*cycle).conf_ctx.add(crate::ngx_rtmp_module.index);
         (*slot).cast::<Rc<MainConf>>().as_ref().cloned()
     }

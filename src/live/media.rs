@@ -119,10 +119,18 @@ impl Headers {
             None => return Noted::Nothing,
         };
         let mut noted = Noted::Same;
-        // a track has one codec at a time
+        // a track has one codec at a time, and its sequence header says which; ffmpeg writes colour
+        // information of any track as if it were of the first one
+        let header = class == Some(Class::SequenceHeader);
         self.0.retain(|s| {
-            let replaced =
-                s.kind == media.kind && s.track == track && (s.class == class || s.four_cc != four_cc);
+            let same_codec = s.four_cc == four_cc;
+            let replaced = s.kind == media.kind
+                && s.track == track
+                && (if header {
+                    s.class == class || !same_codec
+                } else {
+                    s.class == class && same_codec
+                });
             if replaced && s.class == Some(Class::SequenceHeader) && *s.payload != *media.payload {
                 noted = Noted::Changed;
             }

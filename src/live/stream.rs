@@ -578,8 +578,7 @@ impl Inner {
         });
         self.generation = self.generation.wrapping_add(1);
         let id = u64::from(self.generation) << 32 | u64::from(slot);
-        let head = (!prologue.is_empty())
-            .then(|| Box::new(Head { bytes: prologue, sent: 0 }));
+        let head = (!prologue.is_empty()).then(|| Box::new(Head { bytes: prologue, sent: 0 }));
         self.cursors[slot as usize] = Some(Cursor {
             sink,
             id,
@@ -608,8 +607,7 @@ impl Inner {
         for seq in from..self.next() {
             let Some(packet) = self.packet(seq) else { break };
             payload.clear();
-            let media =
-                Media { kind: packet.kind, timestamp: packet.timestamp, payload: &[] };
+            let media = Media { kind: packet.kind, timestamp: packet.timestamp, payload: &[] };
             self.wires[0].payload(seq, &media, packet.len as usize, &mut payload);
             wire.append(&Media { payload: &payload, ..media }, packet.arrived);
         }
@@ -619,8 +617,7 @@ impl Inner {
     /// Takes the subscriber out, and gives what completes the message it is receiving.
     fn leave(&mut self, id: u64) -> Option<Vec<u8>> {
         let slot = id as u32;
-        let mut cursor =
-            self.cursors.get_mut(slot as usize)?.take_if(|cursor| cursor.id == id)?;
+        let mut cursor = self.cursors.get_mut(slot as usize)?.take_if(|cursor| cursor.id == id)?;
         self.free.push(slot);
         self.players -= usize::from(cursor.player);
         if let Some(wire) = self.wires.iter().find(|wire| wire.form == cursor.form) {
@@ -678,8 +675,11 @@ impl Inner {
         let mut at = None;
         for wire in &self.wires {
             for cursor in cursors.iter_mut().flatten() {
-                if cursor.form != wire.form || cursor.blocked || cursor.mode != Mode::Live
-                    || cursor.head.is_some() || cursor.pos == wire.end()
+                if cursor.form != wire.form
+                    || cursor.blocked
+                    || cursor.mode != Mode::Live
+                    || cursor.head.is_some()
+                    || cursor.pos == wire.end()
                 {
                     continue;
                 }
@@ -808,7 +808,8 @@ impl Inner {
         let seq = wire.packet_at(cursor.pos);
         let lag = self.packet(seq).map_or(0, |packet| now.saturating_sub(packet.arrived));
         let bytes = wire.end() - cursor.pos;
-        if lag <= settings.out_queue_time && settings.out_queue_size.is_none_or(|max| bytes <= max) {
+        if lag <= settings.out_queue_time && settings.out_queue_size.is_none_or(|max| bytes <= max)
+        {
             return None;
         }
         cursor.drops += 1;

@@ -52,7 +52,9 @@ impl Form {
                     chunk::encode(&header, media.payload, chunk_size, put);
                 }
             }
-            Form::Flv => flv::encode(media.kind.message_type(), media.timestamp, media.payload, put),
+            Form::Flv => {
+                flv::encode(media.kind.message_type(), media.timestamp, media.payload, put)
+            }
         }
     }
 }

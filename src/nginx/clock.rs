@@ -28,5 +28,7 @@ impl Stopwatch {
 /// Whether this worker is told to finish its sessions and leave.
 pub fn exiting() -> bool {
     // SAFETY: plain words that only this process's signal handling and event loop write.
-    unsafe { nginx_sys::ngx_exiting != 0 || nginx_sys::ngx_quit != 0 || nginx_sys::ngx_terminate != 0 }
+    unsafe {
+        nginx_sys::ngx_exiting != 0 || nginx_sys::ngx_quit != 0 || nginx_sys::ngx_terminate != 0
+    }
 }

@@ -165,7 +165,11 @@ impl Connection {
     pub fn await_readable(&self) -> io::Result<()> {
         // SAFETY: the connection is live.
         let rc = unsafe { ngx_handle_read_event((*self.c.as_ptr()).read, 0) };
-        if rc == NGX_OK as isize { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+        if rc == NGX_OK as isize {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Other.into())
+        }
     }
 
     /// Asks for the next write event.
@@ -176,7 +180,11 @@ impl Connection {
             (*wev).set_ready(0);
             ngx_handle_write_event(wev, 0)
         };
-        if rc == NGX_OK as isize { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+        if rc == NGX_OK as isize {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Other.into())
+        }
     }
 
     /// Whether the peer is known to have closed or broken the connection while nobody was reading.

@@ -5,13 +5,26 @@ use std::ptr;
 
 use nginx_sys::{
     ngx_cached_http_log_iso8601, ngx_cached_http_log_time, ngx_cycle, ngx_str_t, ngx_timeofday,
-    ngx_worker, NGINX_VERSION,
+    ngx_worker, NGINX_VERSION, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
 };
 
 /// This worker's number, from 0.
 pub fn worker() -> usize {
     // SAFETY: a plain word, set before the worker runs.
     unsafe { ngx_worker }
+}
+
+/// Whether this process serves clients: cache managers start like workers, but do not.
+pub fn serves() -> bool {
+    // SAFETY: a plain word, set before the process runs.
+    let process = unsafe { nginx_sys::ngx_process } as u32;
+    process == NGX_PROCESS_WORKER || process == NGX_PROCESS_SINGLE
+}
+
+/// Whether there is a process of this id.
+pub fn alive(pid: i32) -> bool {
+    // SAFETY: signal 0 is only a question.
+    unsafe { libc::kill(pid, 0) == 0 || *libc::__errno_location() != libc::ESRCH }
 }
 
 /// The machine's name.

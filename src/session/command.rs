@@ -10,6 +10,7 @@ use rtmp_protocol::command::{self, Command, Connect};
 use rtmp_protocol::message;
 
 use super::{Client, Flow, Reason, Role, Session};
+use crate::directory;
 use crate::live::{Filter, Kind, Media};
 use crate::nginx::clock;
 use crate::visit::STREAM_ID;
@@ -176,14 +177,18 @@ impl Session {
 
     fn connect(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
         let connect = Connect::from(command);
-        let Name { name: app, .. } = Name::parse(&connect.app)
-            .map_err(|why| Reason::Protocol(format!("connect: {why}")))?;
+        let Name { name: app, .. } =
+            Name::parse(&connect.app).map_err(|why| Reason::Protocol(format!("connect: {why}")))?;
         let (domain, app) = domain_and_app(&connect.tc_url, app);
         if domain.len() > MAX_NAME || domain.iter().any(u8::is_ascii_control) {
             return Err(Reason::Protocol("connect: the host in tcUrl is not a name".into()));
         }
         let (domain, app) = (domain.to_ascii_lowercase(), app.to_vec());
-        let server = self.listen.server_for(&domain);
+        let server = match &self.listen {
+            Some(listen) => listen.server_for(&domain),
+            None => directory::inner::server(command)
+                .ok_or_else(|| Reason::Protocol("no such server in this worker".into()))?,
+        };
         self.server.replace(server.clone());
         let size = self.chunk_size();
         let Some(conf) = server.application(&app) else {
@@ -243,11 +248,8 @@ impl Session {
         self.answer(command, Value::Undefined)?;
         let mut out = Vec::new();
         let name = command.str_arg(0).unwrap_or_default();
-        let status = command::status(
-            "status",
-            "NetStream.Publish.Start",
-            &String::from_utf8_lossy(name),
-        );
+        let status =
+            command::status("status", "NetStream.Publish.Start", &String::from_utf8_lossy(name));
         let values = ["onFCPublish".into(), 0.0.into(), Value::Null, status];
         message::command(&mut out, message::CSID_COMMAND, 0, self.chunk_size(), &values);
         self.send(&out);

@@ -172,7 +172,11 @@ impl Session {
                 out.extend(self.started());
             }
             if live.publish_notify {
-                out.extend(self.status("status", "NetStream.Play.PublishNotify", "Start publishing"));
+                out.extend(self.status(
+                    "status",
+                    "NetStream.Play.PublishNotify",
+                    "Start publishing",
+                ));
             }
         } else {
             if !live.idle_streams {
@@ -183,7 +187,11 @@ impl Session {
                 out.extend(self.status("status", "NetStream.Play.Stop", "Stop live"));
             }
             if live.publish_notify {
-                out.extend(self.status("status", "NetStream.Play.UnpublishNotify", "Stop publishing"));
+                out.extend(self.status(
+                    "status",
+                    "NetStream.Play.UnpublishNotify",
+                    "Stop publishing",
+                ));
             }
         }
         self.send(&out);

@@ -51,7 +51,10 @@ impl Session {
     }
 
     /// Runs a decision; until it is made, the client's input waits.
-    pub(super) fn decide(self: &Rc<Self>, decision: impl std::future::Future<Output = ()> + 'static) {
+    pub(super) fn decide(
+        self: &Rc<Self>,
+        decision: impl std::future::Future<Output = ()> + 'static,
+    ) {
         let session = self.clone();
         let task = task::spawn(async move {
             decision.await;

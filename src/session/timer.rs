@@ -118,9 +118,11 @@ impl Session {
                 None => after(times.active.get(), server.ping, Due::Ping),
                 Some(_) => None,
             },
-            times.media.get().zip(live.and_then(|live| live.drop_idle_publisher)).and_then(
-                |(from, ms)| after(from, ms, Due::Silent),
-            ),
+            times
+                .media
+                .get()
+                .zip(live.and_then(|live| live.drop_idle_publisher))
+                .and_then(|(from, ms)| after(from, ms, Due::Silent)),
             times
                 .unfed
                 .get()
@@ -135,7 +137,8 @@ impl Session {
         if clock::exiting() && matches!(*self.role.borrow(), Role::None) {
             return self.finalize(Reason::Shutdown);
         }
-        for (_, due) in self.deadlines().into_iter().flatten().filter(|(at, _)| *at <= now + SLACK_MS)
+        for (_, due) in
+            self.deadlines().into_iter().flatten().filter(|(at, _)| *at <= now + SLACK_MS)
         {
             match due {
                 Due::Handshake => return self.finalize(Reason::TimedOut("handshake and connect")),

@@ -1,0 +1,315 @@
+//! Which worker holds which stream: what makes N workers, of all generations, one server.
+//!
+//! A worker notes in shared memory which streams it has a source of and whose clients it serves;
+//! when a source comes or goes it tells the workers that are interested, by a datagram to each.
+
+pub mod inner;
+mod socket;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::live::Key;
+use crate::nginx::log;
+use crate::nginx::process;
+use crate::nginx::zone::{self, Full, Member, NO_SOURCE};
+
+pub use socket::{path, start, stop};
+
+/// Another worker that has a source of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    pub pid: i32,
+    /// The priority of its source.
+    pub priority: i32,
+}
+
+/// Another worker has a source that rules this one out.
+#[derive(Debug)]
+pub struct Taken(pub Remote);
+
+type Observer = Rc<dyn Fn(&Key)>;
+
+thread_local! {
+    /// The priorities of this worker's sources.
+    static OWN: RefCell<HashMap<Key, Vec<i32>>> = RefCell::new(HashMap::new());
+    static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
+}
+
+/// Calls `observer` whenever a source of a stream that this worker is interested in came or went
+/// in another worker.
+pub fn observe(observer: impl Fn(&Key) + 'static) {
+    OBSERVER.replace(Some(Rc::new(observer)));
+}
+
+fn tell_observer(key: &Key) {
+    if let Some(observer) = OBSERVER.with_borrow(Clone::clone) {
+        observer(key);
+    }
+}
+
+/// A source that the other workers know of. Dropped, they know that it is gone.
+#[derive(Debug)]
+pub struct SourceHold {
+    key: Key,
+    priority: i32,
+}
+
+/// A client from outside, counted over all workers. Dropped, it has left.
+#[derive(Debug)]
+pub struct ClientHold {
+    key: Vec<u8>,
+    counted: bool,
+    /// Whether it was the first of its key on this machine.
+    pub first: bool,
+}
+
+/// While it is held, this worker is told of other workers' sources of the stream.
+#[derive(Debug)]
+pub struct Interest {
+    key: Key,
+}
+
+/// Makes a publisher of this worker known. Refused if another worker has one of its priority.
+/// A full zone leaves the stream to this worker alone, with a line in the log.
+pub fn publish(key: &Key, priority: i32) -> Result<SourceHold, Taken> {
+    claim(key, priority, |other| other == priority)
+}
+
+/// Makes a pull by this worker known, if no other worker has any source of the stream: a stream is
+/// pulled once, whatever the number of workers.
+pub fn claim_pull(key: &Key, priority: i32) -> Result<SourceHold, Taken> {
+    claim(key, priority, |_| true)
+}
+
+fn claim(key: &Key, priority: i32, rules_out: impl Fn(i32) -> bool) -> Result<SourceHold, Taken> {
+    let claimed = change(key, |members| {
+        let other = members
+            .iter()
+            .filter(|m| m.pid != me() && m.source != NO_SOURCE && rules_out(m.source))
+            .max_by_key(|m| m.source);
+        if let Some(other) = other {
+            return Err(Taken(Remote { pid: other.pid, priority: other.source }));
+        }
+        let own = own(members);
+        own.source = own.source.max(priority);
+        Ok(())
+    });
+    claimed.unwrap_or(Ok(()))?;
+    OWN.with_borrow_mut(|own| own.entry(key.clone()).or_default().push(priority));
+    Ok(SourceHold { key: key.clone(), priority })
+}
+
+impl Drop for SourceHold {
+    fn drop(&mut self) {
+        let rest = OWN.with_borrow_mut(|own| {
+            let priorities = own.get_mut(&self.key)?;
+            if let Some(at) = priorities.iter().position(|&priority| priority == self.priority) {
+                priorities.swap_remove(at);
+            }
+            let rest = priorities.iter().copied().max();
+            if rest.is_none() {
+                own.remove(&self.key);
+            }
+            rest
+        });
+        change(&self.key, |members| own(members).source = rest.unwrap_or(NO_SOURCE));
+    }
+}
+
+/// The best source of the stream in another worker.
+pub fn source(key: &Key) -> Option<Remote> {
+    let best = |members: &mut Vec<Member>| {
+        members
+            .iter()
+            .filter(|member| member.pid != me() && member.source != NO_SOURCE)
+            .max_by_key(|member| member.source)
+            .map(|member| Remote { pid: member.pid, priority: member.source })
+    };
+    zone::update(&encode(key), best).ok().flatten()
+}
+
+/// Counts a client from outside.
+pub fn enter(key: &Key) -> ClientHold {
+    let key = encode(key);
+    let entered = zone::update(&key, |members| {
+        let first = members.iter().all(|member| member.clients == 0);
+        own(members).clients += 1;
+        first
+    });
+    match entered {
+        Ok(first) => ClientHold { key, counted: true, first },
+        Err(Full) => {
+            full(&key);
+            ClientHold { key, counted: false, first: true }
+        }
+    }
+}
+
+/// Counts a client of an application that takes at most `max`; none if it is one too many.
+pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
+    // no stream has an empty name, so this is a key of its own
+    let key = encode(&Key { server: server.into(), app: app.into(), name: [].as_slice().into() });
+    let entered = zone::update(&key, |members| {
+        let clients: u32 = members.iter().map(|member| member.clients).sum();
+        if clients >= max {
+            return false;
+        }
+        own(members).clients += 1;
+        true
+    });
+    match entered {
+        Ok(true) => Some(ClientHold { key, counted: true, first: false }),
+        Ok(false) => None,
+        Err(Full) => {
+            full(&key);
+            Some(ClientHold { key, counted: false, first: false })
+        }
+    }
+}
+
+impl ClientHold {
+    /// Ends the hold, and says whether it was the last of its key on this machine.
+    pub fn leave(mut self) -> bool {
+        self.release()
+    }
+
+    fn release(&mut self) -> bool {
+        if !std::mem::take(&mut self.counted) {
+            return true;
+        }
+        let left = zone::update(&self.key, |members| {
+            let own = own(members);
+            own.clients = own.clients.saturating_sub(1);
+            members.iter().all(|member| member.clients == 0)
+        });
+        left.unwrap_or(true)
+    }
+}
+
+impl Drop for ClientHold {
+    fn drop(&mut self) {
+        if self.counted {
+            self.release();
+        }
+    }
+}
+
+/// Takes an interest in the stream: see [`observe`].
+pub fn interest(key: &Key) -> Interest {
+    let noted = zone::update(&encode(key), |members| own(members).interested += 1);
+    if noted.is_err() {
+        full(&encode(key));
+    }
+    Interest { key: key.clone() }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        let _ = zone::update(&encode(&self.key), |members| {
+            let own = own(members);
+            own.interested = own.interested.saturating_sub(1);
+        });
+    }
+}
+
+/// Forgets a worker that has died, and tells those who played from it.
+pub fn forget(pid: i32) {
+    purge(|other| other == pid);
+}
+
+/// Forgets every worker that is no more.
+pub fn forget_dead() {
+    let dead: Vec<i32> = zone::workers().into_iter().filter(|&pid| !process::alive(pid)).collect();
+    for &pid in &dead {
+        socket::remove(pid);
+    }
+    purge(|pid| dead.contains(&pid));
+}
+
+fn purge(gone: impl Fn(i32) -> bool) {
+    for key in zone::purge(gone) {
+        let Some(key) = decode(&key) else { continue };
+        let told = zone::update(&encode(&key), interested).unwrap_or_default();
+        tell(&key, &told);
+        tell_observer(&key);
+    }
+}
+
+/// Changes what this worker says of a stream, and tells those who want to know if its source has
+/// changed. `None` if the zone is full.
+fn change<R>(key: &Key, f: impl FnOnce(&mut Vec<Member>) -> R) -> Option<R> {
+    let encoded = encode(key);
+    let changed = zone::update(&encoded, |members| {
+        let before = own(members).source;
+        let result = f(members);
+        let told = if own(members).source == before { Vec::new() } else { interested(members) };
+        (result, told)
+    });
+    match changed {
+        Ok((result, told)) => {
+            tell(key, &told);
+            Some(result)
+        }
+        Err(Full) => {
+            full(&encoded);
+            None
+        }
+    }
+}
+
+fn full(key: &[u8]) {
+    let name = decode(key).map(|key| key.to_string()).unwrap_or_default();
+    log::error!(
+        log::cycle(),
+        "rtmp: \"rtmp_zone\" is full, other workers do not see \"{name}\"; make it larger"
+    );
+}
+
+fn interested(members: &mut Vec<Member>) -> Vec<i32> {
+    members.iter().filter(|m| m.interested > 0 && m.pid != me()).map(|m| m.pid).collect()
+}
+
+fn tell(key: &Key, workers: &[i32]) {
+    for &pid in workers {
+        socket::notify(pid, &encode(key));
+    }
+}
+
+fn me() -> i32 {
+    std::process::id() as i32
+}
+
+fn own(members: &mut Vec<Member>) -> &mut Member {
+    let at = members.iter().position(|member| member.pid == me()).unwrap_or_else(|| {
+        members.push(Member::new(me()));
+        members.len() - 1
+    });
+    &mut members[at]
+}
+
+/// The key as bytes: server, application and name, each after its length.
+fn encode(key: &Key) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in [key.server.as_bytes(), &key.app, &key.name] {
+        out.extend_from_slice(&(part.len() as u32).to_be_bytes());
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+fn decode(mut bytes: &[u8]) -> Option<Key> {
+    let mut part = || {
+        let (len, rest) = bytes.split_first_chunk::<4>()?;
+        let (part, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+        bytes = rest;
+        Some(part)
+    };
+    let (server, app, name) = (part()?, part()?, part()?);
+    Some(Key {
+        server: std::str::from_utf8(server).ok()?.into(),
+        app: app.into(),
+        name: name.into(),
+    })
+}
