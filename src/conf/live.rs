@@ -108,7 +108,7 @@ pub const DIRECTIVES: &[Directive] = &[
     flag(c"play_restart", MSA, "off", |s| &mut s.live.play_restart),
     setting(c"sync", MSA, Some("300ms"), ONE, sync),
     flag(c"interleave", MSA, "off", |s| &mut s.live.interleave),
-    time(c"buffer", MSA, "0", |s| &mut s.live.buffer),
+    setting(c"buffer", MSA, Some("0"), ONE, buffer),
     setting(c"meta", MSA, Some("copy"), ONE, meta),
     any(c"out_queue", MSA, Some("10s"), SOME, out_queue),
 ];
@@ -126,6 +126,11 @@ fn merge_window(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
         },
     };
     value::once(&mut scope.live.merge_window, window)
+}
+
+fn buffer(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+    let time = value::time(args.first())?;
+    value::once(&mut scope.live.buffer, time.min(MERGE_WINDOW_MAX))
 }
 
 fn drop_idle_publisher(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
