@@ -8,7 +8,7 @@ use strict;
 use base qw/ Exporter Test::Nginx::Peer /;
 
 our @EXPORT = qw/
-	flv_header flv_tag flv_file flv_parse flv_stickies flv_payloads http_flv
+	flv_header flv_tag flv_file flv_parse flv_payloads flv_kind http_flv
 	FLV_AUDIO FLV_VIDEO FLV_DATA
 /;
 
@@ -68,20 +68,30 @@ sub flv_payloads {
 	return map { $_->{payload} } grep { $_->{type} == $type } @tags;
 }
 
-# Tags that are no frames: sequence headers (of the older and the enhanced form)
-# and metadata.
-sub flv_stickies {
-	my (@tags) = @_;
-	return grep {
-		my ($type, $payload) = @$_{qw/ type payload /};
-		my ($first, $second) = unpack('C C', "$payload\0\0");
-		$type == FLV_DATA
-			|| $type == FLV_AUDIO && ($first >> 4 == 10 && $second == 0
-				|| $first >> 4 == 9 && ($first & 15) == 0)
-			|| $type == FLV_VIDEO && ($first < 128
-				? ($first & 15) =~ /^(?:7|12)$/ && $second == 0
-				: ($first & 15) =~ /^[04]$/);
-	} @tags;
+# What a tag is: "data", "header" (of a codec: sequence start, colours), "end" (of a
+# sequence), "key" (a key frame), "frame" (any other).  Multitrack is looked into;
+# ModEx, which no encoder here sends, is not.
+sub flv_kind {
+	my ($tag) = @_;
+
+	return 'data' if $tag->{type} == FLV_DATA;
+	my ($first, $second) = unpack('C C', "$tag->{payload}\0\0");
+	my $video = $tag->{type} == FLV_VIDEO;
+	my $enhanced = $video ? $first & 128 : $first >> 4 == 9;
+	my ($packet, $multitrack) = ($first & 15, $video ? 6 : 5);
+	my $key = !$video || ($first >> 4 & 7) == 1;
+
+	if ($enhanced) {
+		$packet = $second & 15 if $packet == $multitrack;
+		return 'header' if $packet == 0 || $packet == 4;
+		return 'end' if $packet == 2;
+	} elsif ($video && $packet =~ /^(?:7|12)$/) {
+		return 'header' if $second == 0;
+		return 'end' if $second == 2;
+	} elsif (!$video && $first >> 4 == 10) {
+		return 'header' if $second == 0;
+	}
+	return $video && $key ? 'key' : 'frame';
 }
 
 # Takes the header off; its flags, or nothing if it is not complete.

@@ -9,7 +9,7 @@ use strict;
 use base qw/ Exporter /;
 
 our @EXPORT = qw/
-	ffmpeg ffmpeg_new make_flv flv_tags
+	ffmpeg ffmpeg_new make_flv remux flv_tags
 	ffmpeg_publish ffmpeg_play frames hashes is_run_of
 	rtmpdump_play gst_publish gst_play
 /;
@@ -42,7 +42,7 @@ my %ENCODE = (
 	h264 => [@X264],
 	# with frames out of order, so that composition times count
 	h264_bframes => [qw/ -c:v libx264 -preset ultrafast -bf 2 /],
-	hevc => [qw/ -c:v libx265 -preset ultrafast -x265-params log-level=error -tag:v hvc1 /],
+	hevc => [qw/ -c:v libx265 -preset ultrafast -x265-params log-level=error /],
 	av1 => [qw/ -c:v libsvtav1 -preset 12 -svtav1-params lp=1 /],
 	vp9 => [qw/ -c:v libvpx-vp9 -deadline realtime -cpu-used 8 /],
 	vvc => [qw/ -c:v libvvenc -preset faster /],
@@ -87,12 +87,20 @@ sub make_flv {
 	return $file;
 }
 
+# The same media as ffmpeg writes it when it only copies; the file's path.
+sub remux {
+	my ($t, $file, %options) = @_;
+	_ffmpeg($t, $options{ffmpeg}, '-i', $file, qw/ -map 0 -c copy -f flv /,
+		"$file-copy");
+	return "$file-copy";
+}
+
 # The tags of a file.
 sub flv_tags {
 	my ($file) = @_;
 	open my $input, '<:raw', $file or die "cannot read $file: $!\n";
 	local $/;
-	return @{flv_parse(<$input>)->{tags}};
+	return @{flv_parse(<$input> // '')->{tags}};
 }
 
 sub _list { ref $_[0] ? @{$_[0]} : $_[0] }
@@ -188,10 +196,11 @@ sub is_run_of {
 ###############################################################################
 # rtmpdump
 
-# Records a live stream to a file in the background; the process.
+# Records a live stream to a file in the background; the process.  The options name
+# the stream: -r URL and more.
 sub rtmpdump_play {
-	my ($t, $url, $file, @options) = @_;
-	return spawn($t, 'rtmpdump', '--live', '-q', '-r', $url, '-o', $file, @options);
+	my ($t, $file, @options) = @_;
+	return spawn($t, qw/ rtmpdump --live -q -o /, $file, @options);
 }
 
 ###############################################################################
