@@ -1,6 +1,8 @@
 //! What an external client wants of a stream, whatever protocol it speaks: the way of a decision,
 //! to be read from top to bottom.
 
+mod name;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -9,6 +11,8 @@ use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
 use crate::directory::{self, ClientHold, SourceHold};
 use crate::live::{self, Form, Key, Publication, Settings, Source, Stream};
 use crate::variables::{argument, Var, Vars};
+
+pub use name::{domain_and_app, Name, MAX_NAME};
 
 /// How far a player may fall behind where `out_queue` says nothing of time.
 const OUT_QUEUE_MS: u64 = 10_000;

@@ -13,12 +13,8 @@ use super::{Client, Flow, Reason, Role, Session};
 use crate::directory;
 use crate::live::{Filter, Kind, Media};
 use crate::nginx::clock;
-use crate::visit::STREAM_ID;
+use crate::visit::{domain_and_app, Name, MAX_NAME, STREAM_ID};
 
-/// The longest application, stream name or host, in bytes: a path component of a file system.
-const MAX_NAME: usize = 255;
-/// The longest query behind a name, in bytes: signed tokens fit.
-const MAX_ARGS: usize = 4096;
 /// A client may send this many commands at once...
 const COMMAND_BURST: u64 = 512;
 /// ...and so many per second in the long run; a player that seeks and pauses sends one or two.
@@ -46,28 +42,6 @@ impl Budget {
     }
 }
 
-/// A name that a client gives, with the query behind it.
-pub(super) struct Name<'a> {
-    pub name: &'a [u8],
-    pub args: &'a [u8],
-}
-
-impl<'a> Name<'a> {
-    /// Splits `text` at the first `?`. A name is an identity, so one that is too long, or holds
-    /// control bytes that no url could carry, is refused, not shortened.
-    pub fn parse(text: &'a [u8]) -> Result<Self, &'static str> {
-        let mut parts = text.splitn(2, |&byte| byte == b'?');
-        let (name, args) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        if name.len() > MAX_NAME || args.len() > MAX_ARGS {
-            return Err("the name is too long");
-        }
-        if text.iter().any(u8::is_ascii_control) {
-            return Err("the name holds control bytes");
-        }
-        Ok(Name { name, args })
-    }
-}
-
 /// The host of a tcUrl, without user and port.
 fn host(tc_url: &[u8]) -> &[u8] {
     let Some(at) = tc_url.windows(3).position(|part| part == b"://") else { return &[] };
@@ -78,24 +52,6 @@ fn host(tc_url: &[u8]) -> &[u8] {
         Some(v6) => v6.split(|&byte| byte == b']').next().unwrap_or_default(),
         None => host.split(|&byte| byte == b':').next().unwrap_or_default(),
     }
-}
-
-fn is_ipv4(host: &[u8]) -> bool {
-    std::str::from_utf8(host).is_ok_and(|host| host.parse::<std::net::Ipv4Addr>().is_ok())
-}
-
-/// Domain and application by what a client says: one trailing `/` or `/_definst_` does not count,
-/// and behind an IPv4 host the first of several levels is the domain (`rtmp://1.2.3.4/www.x.com/live`).
-fn domain_and_app<'a>(tc_url: &'a [u8], app: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-    let app = app.strip_suffix(b"/_definst_").or_else(|| app.strip_suffix(b"/")).unwrap_or(app);
-    let host = host(tc_url);
-    if is_ipv4(host) {
-        if let Some(at) = app.iter().position(|&byte| byte == b'/') {
-            let (domain, rest) = app.split_at(at);
-            return (domain, rest.get(1..).unwrap_or_default());
-        }
-    }
-    (host, app)
 }
 
 impl Session {
@@ -179,7 +135,7 @@ impl Session {
         let connect = Connect::from(command);
         let Name { name: app, .. } =
             Name::parse(&connect.app).map_err(|why| Reason::Protocol(format!("connect: {why}")))?;
-        let (domain, app) = domain_and_app(&connect.tc_url, app);
+        let (domain, app) = domain_and_app(host(&connect.tc_url), app);
         if domain.len() > MAX_NAME || domain.iter().any(u8::is_ascii_control) {
             return Err(Reason::Protocol("connect: the host in tcUrl is not a name".into()));
         }
@@ -268,7 +224,12 @@ impl Session {
     }
 
     fn close_stream(self: &Rc<Self>) -> Result<Flow, Reason> {
-        match self.command() {
+        let role = match *self.role.borrow() {
+            Role::None => "NONE",
+            Role::Publisher(_) => "PUBLISH",
+            Role::Player(..) => "PLAY",
+        };
+        match role {
             "PUBLISH" => {
                 self.leave();
                 let status =

@@ -7,11 +7,10 @@ use rtmp_protocol::amf0::Value;
 use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
-use super::command::Name;
 use super::{Flow, Reason, Role, Session};
 use crate::live::{Data, End, Filter, Sink, Subscriber};
 use crate::nginx::clock;
-use crate::visit::{self, Playing, Refusal, Visit, STREAM_ID};
+use crate::visit::{self, Name, Playing, Refusal, Visit, STREAM_ID};
 
 impl Session {
     pub(super) fn play_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
@@ -75,7 +74,8 @@ impl Session {
         if self.filter.get() != Filter::ALL {
             subscription.set_filter(self.filter.get());
         }
-        self.role.replace(Role::Player(subscription, playing));
+        self.command.set("PLAY");
+        self.begin(Role::Player(subscription, playing));
         self.arm_timer();
     }
 

@@ -4,12 +4,11 @@ use std::rc::Rc;
 
 use rtmp_protocol::command::Command;
 
-use super::command::Name;
 use super::{Flow, Reason, Role, Session};
 use crate::live::Source;
 use crate::nginx::clock;
 use crate::nginx::task;
-use crate::visit::{self, Publishing, Refusal};
+use crate::visit::{self, Name, Publishing, Refusal};
 
 impl Session {
     pub(super) fn publish_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
@@ -43,7 +42,8 @@ impl Session {
     }
 
     fn on_air(&self, publishing: Publishing) {
-        self.role.replace(Role::Publisher(publishing));
+        self.command.set("PUBLISH");
+        self.begin(Role::Publisher(publishing));
         self.times.media(Some(clock::now()));
         self.arm_timer();
         let status = self.status("status", "NetStream.Publish.Start", "Start publishing");
