@@ -67,6 +67,7 @@ struct Inner {
     sources: Vec<Publishing>,
     /// The id of the source on air.
     on_air: Option<u64>,
+    on_air_since: u64,
     next_source: u64,
 
     packets: VecDeque<Packet>,
@@ -83,6 +84,8 @@ struct Inner {
     headers_version: u32,
     /// The track whose key frames players start at, once video was seen.
     main_track: Option<u8>,
+    /// Audio came.
+    heard: bool,
     clock: Clock,
 
     cursors: Vec<Option<Cursor>>,
@@ -151,6 +154,7 @@ impl Stream {
                 inner: RefCell::new(Inner {
                     sources: Vec::new(),
                     on_air: None,
+                    on_air_since: 0,
                     next_source: 0,
                     packets: VecDeque::new(),
                     first: 0,
@@ -160,6 +164,7 @@ impl Stream {
                     wires: vec![Wire::new(settings.form, 0)],
                     headers_version: 0,
                     main_track: None,
+                    heard: false,
                     clock: Clock::default(),
                     cursors: Vec::new(),
                     free: Vec::new(),
@@ -205,6 +210,18 @@ impl Stream {
         (four_cc(Kind::Audio), four_cc(Kind::Video))
     }
 
+    /// Whether audio and whether video came from the source on air.
+    pub fn tracks(&self) -> (bool, bool) {
+        let inner = self.inner.borrow();
+        (inner.heard, inner.main_track.is_some())
+    }
+
+    /// Since when a source has been on air, in the loop's milliseconds; `None` = none is.
+    pub fn on_air_since(&self) -> Option<u64> {
+        let inner = self.inner.borrow();
+        inner.on_air.map(|_| inner.on_air_since)
+    }
+
     /// Joins the stream as a source. The one of the highest priority is on air.
     pub fn publish(
         self: &Rc<Self>,
@@ -246,7 +263,9 @@ impl Stream {
                 return;
             }
             inner.clock.rebase = true;
+            inner.on_air_since = clock::now();
             inner.main_track = None;
+            inner.heard = false;
             inner.drop_cache();
             inner.headers_version += 1;
             let listeners = |inner: &Inner| {
@@ -473,6 +492,7 @@ impl Inner {
         if media.kind == Kind::Video && class != Some(Class::Empty) {
             self.main_track.get_or_insert(info.map_or(0, |info| info.track));
         }
+        self.heard |= media.kind == Kind::Audio && class != Some(Class::Empty);
         let key = match (media.kind, class) {
             (Kind::Video, Some(Class::KeyFrame)) => self.main_track == info.map(|info| info.track),
             (Kind::Audio, Some(Class::Audio)) => self.main_track.is_none(),
