@@ -10,6 +10,7 @@ pub mod listening;
 pub mod log;
 pub mod peer;
 pub mod process;
+pub mod proxy_protocol;
 pub mod random;
 pub mod resolver;
 pub mod sys;

@@ -6,9 +6,11 @@ mod play;
 mod publish;
 mod timer;
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 
@@ -25,8 +27,10 @@ use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
+use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
 use crate::nginx::task::Task;
+use crate::variables::{self, Var, Vars};
 use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
 
 /// What is read at once. All sessions of a worker share the buffer, since each message is used up
@@ -87,10 +91,26 @@ pub(crate) enum Flow {
 
 /// How far a session has come.
 enum Stage {
+    /// A balancer tells who the client is.
+    Proxy,
     Handshake(ServerHandshake),
     Chunks(ChunkReader),
     /// The last answer is on its way; what the client still sends is not looked at.
     Closing,
+}
+
+impl Stage {
+    fn handshake() -> Self {
+        Stage::Handshake(ServerHandshake::new(random::seed()))
+    }
+}
+
+/// Where the client is, by its connection or by what a balancer says.
+struct Peer {
+    addr: Vec<u8>,
+    /// `None` for a unix socket.
+    ip: Option<IpAddr>,
+    port: u16,
 }
 
 /// What the client is to us, since `connect`.
@@ -124,8 +144,13 @@ pub struct Session {
     /// The server by address, then by name.
     server: RefCell<Rc<ServerConf>>,
     stage: RefCell<Stage>,
+    peer: RefCell<Peer>,
     client: OnceCell<Client>,
     role: RefCell<Role>,
+    /// What the client does, or did last: NONE, PLAY or PUBLISH.
+    command: Cell<&'static str>,
+    /// Why the session ended.
+    reason: RefCell<String>,
     /// What the client publishes or plays, or did last.
     visit: RefCell<Option<Rc<Visit>>>,
     /// What the client is allowed is being decided; its input waits.
@@ -187,6 +212,8 @@ impl Session {
         if server.tcp_nodelay {
             conn.set_nodelay();
         }
+        let proxied = listen.as_ref().is_some_and(|listen| listen.proxy_protocol);
+        let peer = Peer { addr: conn.addr_text(), ip: conn.ip(), port: conn.port() };
         let session = Rc::new_cyclic(|this: &Weak<Session>| {
             let call = |f: fn(&Rc<Session>)| {
                 let this = this.clone();
@@ -200,9 +227,15 @@ impl Session {
                 conn,
                 this: this.clone(),
                 listen,
-                stage: RefCell::new(Stage::Handshake(ServerHandshake::new(random::seed()))),
+                stage: RefCell::new(match proxied {
+                    true => Stage::Proxy,
+                    false => Stage::handshake(),
+                }),
+                peer: RefCell::new(peer),
                 client: OnceCell::new(),
                 role: RefCell::default(),
+                command: Cell::new("NONE"),
+                reason: RefCell::default(),
                 visit: RefCell::default(),
                 decision: RefCell::default(),
                 telling: RefCell::default(),
@@ -311,6 +344,14 @@ impl Session {
     /// Handles input until it is used up, or the rest has to wait.
     fn input(self: &Rc<Self>, input: &mut &[u8]) -> Result<(), Reason> {
         let stage = &mut *self.stage.borrow_mut();
+        if let Stage::Proxy = stage {
+            match proxy_protocol::take(&self.conn, input) {
+                Ok(None) => return Ok(()),
+                Ok(Some(proxied)) => self.proxied(proxied),
+                Err(()) => return Err(Reason::Protocol("no PROXY protocol header".into())),
+            }
+            *stage = Stage::handshake();
+        }
         if let Stage::Handshake(handshake) = stage {
             let mut out = Vec::new();
             let progress = handshake
@@ -346,6 +387,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    fn proxied(&self, proxied: Proxied) {
+        // without an address the balancer speaks for itself: a health check
+        if !proxied.addr.is_empty() {
+            self.peer.replace(Peer { addr: proxied.addr, ip: proxied.ip, port: proxied.port });
+        }
     }
 
     /// Sends bytes that are whole messages: between those of the stream, if one is played.
@@ -406,8 +454,8 @@ impl Session {
             },
             domain: client.domain.clone(),
             args,
-            remote_addr: self.conn.addr_text(),
-            ip: self.conn.ip(),
+            remote_addr: self.peer.borrow().addr.clone(),
+            ip: self.peer.borrow().ip,
             tc_url: connect.tc_url.clone(),
             page_url: connect.page_url.clone(),
             swf_url: connect.swf_url.clone(),
@@ -466,6 +514,9 @@ impl Session {
         self.decision.take();
         self.telling.take();
         drop(self.role.take());
+        if let (Some(client), Some(_)) = (self.client(), &self.listen) {
+            crate::log::access(&client.app, self);
+        }
         // the handler held the session; the connection closes with the last hold on it
         self.conn.clear_handler();
     }
@@ -478,19 +529,10 @@ impl Session {
         log::info!(
             self.conn.log(),
             "rtmp: {} {reason}, app: \"{app}\", name: \"{name}\", client: {}, server: {}",
-            self.command(),
-            text(&self.conn.addr_text()),
+            self.command.get(),
+            text(&self.peer.borrow().addr),
             self.listen.as_ref().map_or("another worker", |listen| listen.addr.as_str()),
         );
-    }
-
-    /// What the client does: NONE, PLAY or PUBLISH.
-    pub fn command(&self) -> &'static str {
-        match *self.role.borrow() {
-            Role::None => "NONE",
-            Role::Publisher(_) => "PUBLISH",
-            Role::Player(..) => "PLAY",
-        }
     }
 
     fn chunk_size(&self) -> usize {
@@ -503,6 +545,52 @@ impl Session {
         let values = rtmp_protocol::command::on_status(level, code, description);
         message::command(&mut out, message::CSID_STATUS, STREAM_ID, self.chunk_size(), &values);
         out
+    }
+}
+
+impl Vars for Session {
+    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        let lasted = || clock::now().saturating_sub(self.times.accepted());
+        let local = || self.conn.local();
+        let number = |n: u64| n.to_string().into_bytes();
+        match var {
+            Var::Command => self.command.get().as_bytes().into(),
+            Var::BytesSent => number(self.conn.sent()).into(),
+            Var::BytesReceived => number(self.bytes_in.get()).into(),
+            Var::SessionTime => variables::seconds(lasted()).into_bytes().into(),
+            Var::SessionReadableTime => variables::readable(lasted()).into_bytes().into(),
+            Var::Connection => number(self.conn.number() as u64).into(),
+            Var::FinalizeReason => self.reason.borrow().clone().into_bytes().into(),
+            Var::RemoteAddr => self.peer.borrow().addr.clone().into(),
+            Var::RemotePort => number(self.peer.borrow().port.into()).into(),
+            Var::ServerAddr => {
+                local().map(|at| at.ip().to_string().into_bytes()).unwrap_or_default().into()
+            }
+            Var::ServerPort => {
+                local().map(|at| number(at.port().into())).unwrap_or_default().into()
+            }
+            _ => match (&*self.visit.borrow(), self.client()) {
+                (Some(visit), _) => visit.get(var).into_owned().into(),
+                (None, Some(client)) => client.get(var),
+                (None, None) => Cow::default(),
+            },
+        }
+    }
+}
+
+impl Vars for Client {
+    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        let text: &[u8] = match var {
+            Var::App => &self.app_name,
+            Var::Domain => &self.domain,
+            Var::FlashVer => &self.connect.flash_ver,
+            Var::SwfUrl => &self.connect.swf_url,
+            Var::TcUrl => &self.connect.tc_url,
+            Var::PageUrl => &self.connect.page_url,
+            Var::Scheme => b"rtmp",
+            _ => b"",
+        };
+        text.into()
     }
 }
 

@@ -9,6 +9,7 @@ use nginx_sys::{
     ngx_handle_write_event, NGX_AGAIN, NGX_OK,
 };
 
+use crate::conf::ngx::{address_of, local_address, Address};
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
 
@@ -227,11 +228,30 @@ impl Connection {
         unsafe { libc::shutdown((*self.c.as_ptr()).fd, libc::SHUT_WR) };
     }
 
+    /// The peer's port; 0 for a unix socket.
+    pub fn port(&self) -> u16 {
+        let c = self.c.as_ptr();
+        // SAFETY: the connection is live and its address has this length.
+        match unsafe { address_of((*c).sockaddr, (*c).socklen) } {
+            Some(Address::Ip(addr)) => addr.port(),
+            _ => 0,
+        }
+    }
+
+    /// Our own end; `None` for a unix socket.
+    pub fn local(&self) -> Option<std::net::SocketAddr> {
+        // SAFETY: the connection is live.
+        match unsafe { local_address(self.c) } {
+            Some(Address::Ip(addr)) => Some(addr),
+            _ => None,
+        }
+    }
+
     /// The peer's IP address; `None` for a unix socket.
     pub fn ip(&self) -> Option<std::net::IpAddr> {
         let c = self.c.as_ptr();
         // SAFETY: the connection is live and its address has this length.
-        unsafe { crate::conf::ngx::address_of((*c).sockaddr, (*c).socklen) }?.ip()
+        unsafe { address_of((*c).sockaddr, (*c).socklen) }?.ip()
     }
 
     /// nginx's number of this connection, as `*N` in its log.

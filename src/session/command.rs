@@ -224,25 +224,15 @@ impl Session {
     }
 
     fn close_stream(self: &Rc<Self>) -> Result<Flow, Reason> {
-        let role = match *self.role.borrow() {
-            Role::None => "NONE",
-            Role::Publisher(_) => "PUBLISH",
-            Role::Player(..) => "PLAY",
+        let (code, description) = match *self.role.borrow() {
+            Role::None => return Ok(Flow::Next),
+            Role::Publisher(_) => ("NetStream.Unpublish.Success", "Stop publishing"),
+            Role::Player(..) => ("NetStream.Play.Stop", "Stop live"),
         };
-        match role {
-            "PUBLISH" => {
-                self.leave();
-                let status =
-                    self.status("status", "NetStream.Unpublish.Success", "Stop publishing");
-                self.send(&status);
-            }
-            "PLAY" => {
-                self.leave();
-                let status = self.status("status", "NetStream.Play.Stop", "Stop live");
-                self.send(&status);
-            }
-            _ => (),
-        }
+        self.leave();
+        let status = self.status("status", code, description);
+        self.send(&status);
+        self.times.rest();
         self.arm_timer();
         Ok(Flow::Next)
     }

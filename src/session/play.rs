@@ -75,7 +75,7 @@ impl Session {
             subscription.set_filter(self.filter.get());
         }
         self.command.set("PLAY");
-        self.begin(Role::Player(subscription, playing));
+        self.role.replace(Role::Player(subscription, playing));
         self.arm_timer();
     }
 

@@ -43,7 +43,7 @@ impl Session {
 
     fn on_air(&self, publishing: Publishing) {
         self.command.set("PUBLISH");
-        self.begin(Role::Publisher(publishing));
+        self.role.replace(Role::Publisher(publishing));
         self.times.media(Some(clock::now()));
         self.arm_timer();
         let status = self.status("status", "NetStream.Publish.Start", "Start publishing");

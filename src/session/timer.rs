@@ -75,6 +75,12 @@ impl Times {
         self.unfed.set(since);
     }
 
+    /// The client has left its stream.
+    pub fn rest(&self) {
+        self.media.set(None);
+        self.unfed.set(None);
+    }
+
     /// The last status was sent.
     pub fn close_by(&self, now: u64) {
         self.close_by.set(Some(now + CLOSE_MS));
