@@ -13,6 +13,7 @@ mod conf;
 mod directory;
 mod live;
 mod log;
+mod metadata;
 mod nginx;
 mod session;
 mod variables;

@@ -12,6 +12,7 @@ use rtmp_protocol::message;
 use super::{Client, Flow, Reason, Role, Session};
 use crate::directory;
 use crate::live::{Filter, Kind, Media};
+use crate::metadata;
 use crate::nginx::clock;
 use crate::visit::{domain_and_app, Name, MAX_NAME, STREAM_ID};
 
@@ -86,14 +87,19 @@ impl Session {
         let role = self.role.borrow();
         let Role::Publisher(publishing) = &*role else { return };
         self.times.media(Some(clock::now()));
+        let Some(client) = self.client() else { return };
         let (kind, payload) = match kind {
-            message::DATA => (kind, command::without_set_data_frame(payload)),
+            message::DATA => (kind, metadata::for_players(client.app.live.meta, payload)),
             message::DATA_AMF3 => match command::amf0_of(payload, true) {
-                Ok(payload) => (message::DATA, command::without_set_data_frame(payload)),
+                Ok(payload) => {
+                    (message::DATA, metadata::for_players(client.app.live.meta, payload))
+                }
                 Err(_) => return,
             },
-            _ => (kind, payload),
+            _ => (kind, Some(payload.into())),
         };
+        let Some(payload) = payload else { return };
+        let payload = &*payload;
         let Some(kind) = Kind::of_message_type(kind) else { return };
         publishing.publication.append(Media { kind, timestamp, payload });
     }
