@@ -821,13 +821,14 @@ impl Inner {
 
     /// Moves a player that is too far behind to a key frame, or says that it must go.
     fn bound_lag(&self, cursor: &mut Cursor, settings: &Settings, now: u64) -> Option<End> {
-        if cursor.mode != Mode::Live {
-            return None;
-        }
         let wire = self.wires.iter().find(|wire| wire.form == cursor.form)?;
-        let seq = wire.packet_at(cursor.pos);
+        let (seq, pos) = match cursor.mode {
+            Mode::Live => (wire.packet_at(cursor.pos), cursor.pos),
+            Mode::Picking { seq } => (seq, wire.start_of(seq)),
+            Mode::Paused => return None,
+        };
         let lag = self.packet(seq).map_or(0, |packet| now.saturating_sub(packet.arrived));
-        let bytes = wire.end() - cursor.pos;
+        let bytes = wire.end() - pos;
         if lag <= settings.out_queue_time && settings.out_queue_size.is_none_or(|max| bytes <= max)
         {
             return None;
@@ -837,8 +838,8 @@ impl Inner {
             return Some(End::TooSlow { times: cursor.drops });
         }
         match self.keys.back().filter(|&&key| key > seq) {
-            Some(&key) => self.move_to(cursor, key),
-            None => {
+            Some(&key) if cursor.mode == Mode::Live => self.move_to(cursor, key),
+            _ => {
                 cursor.finish_packet(wire);
                 cursor.mode = Mode::Picking { seq: self.next() };
                 cursor.headers = self.headers_version.wrapping_sub(1);
