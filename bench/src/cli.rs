@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::floor::Floor;
+use crate::compare::{self, Pace, Plan, Programs};
+use crate::cores;
+use crate::floor::{self, Floor};
 use crate::load::{Load, Until};
 use crate::media::Media;
 use crate::net::{self, seconds};
@@ -13,7 +15,7 @@ use crate::target::{Play, Target};
 use anyhow::{ensure, Context, Result};
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-use rustix::thread::{sched_setaffinity, CpuSet};
+use std::io::{stderr, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -57,6 +59,10 @@ enum Command {
     Hold(HoldArgs),
     /// Serve the same bytes with bare write() calls: the least that delivery can cost
     Floor(FloorArgs),
+    /// Start servers side by side, load each in turn, and write tables, charts and what became of this module's promises
+    Compare(CompareArgs),
+    /// Write the tables and charts of a comparison again
+    Summarise(SummariseArgs),
     /// Write the stamped media of a profile or FLV file to a file, to look at with other tools
     Media(MediaArgs),
 }
@@ -191,6 +197,80 @@ struct FloorArgs {
 }
 
 #[derive(Debug, Args)]
+struct CompareArgs {
+    /// Only these cases (see --list)
+    #[arg(long, value_name = "CASE,...", value_delimiter = ',')]
+    case: Vec<String>,
+    /// Only servers whose name begins so (ngx-rtmp, libnginx-mod-rtmp, node-media-server, xiu, floor)
+    #[arg(long, value_name = "SERVER,...", value_delimiter = ',')]
+    server: Vec<String>,
+    /// List the cases and their contenders, and do nothing
+    #[arg(long)]
+    list: bool,
+    /// Fewer cases, two repetitions, windows of 2 s
+    #[arg(long)]
+    quick: bool,
+    /// Repetitions of everything (5; with --quick 2)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    reps: Option<u32>,
+    /// Seconds measured in each run (4; with --quick 2)
+    #[arg(long, value_name = "S")]
+    window: Option<f64>,
+    /// Our module, as scripts/build made it
+    #[arg(long, value_name = "FILE")]
+    module: Option<PathBuf>,
+    /// The nginx that loads it
+    #[arg(long, value_name = "FILE", default_value = "/usr/sbin/nginx")]
+    nginx: PathBuf,
+    /// The module of the package libnginx-mod-rtmp
+    #[arg(long, value_name = "FILE", default_value = "/usr/lib/nginx/modules/ngx_rtmp_module.so")]
+    libnginx_mod_rtmp: PathBuf,
+    /// The directory in which the npm package node-media-server was installed
+    #[arg(long, value_name = "DIR", default_value = "target/bench/node-media-server")]
+    node_media_server: PathBuf,
+    /// The program of the crate xiu
+    #[arg(long, value_name = "FILE", default_value = "target/bench/xiu/bin/xiu")]
+    xiu: PathBuf,
+    /// Core of the servers
+    #[arg(long, value_name = "CPU", default_value_t = 0)]
+    server_cpu: usize,
+    /// Core of the load
+    #[arg(long, value_name = "CPU", default_value_t = 1)]
+    load_cpu: usize,
+    /// The first of four ports to use
+    #[arg(long, value_name = "PORT", default_value_t = 19350, value_parser = clap::value_parser!(u16).range(1024..=65532))]
+    port: u16,
+    /// Runs in which others took more of the servers' core are made again, at most twice, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 8.0)]
+    max_foreign: f64,
+    /// For results, configurations and logs
+    #[arg(long, value_name = "DIR", default_value = "target/bench/compare")]
+    dir: PathBuf,
+    /// Add to the runs of an earlier comparison in that directory, instead of replacing them
+    #[arg(long)]
+    append: bool,
+    /// Draw charts into this directory
+    #[arg(long, value_name = "DIR")]
+    charts: Option<PathBuf>,
+    /// Where made media are kept
+    #[arg(long, default_value = "target/bench/media", value_name = "DIR")]
+    media_dir: PathBuf,
+    /// Tell what happens while it runs, even if stderr is no terminal
+    #[arg(long)]
+    progress: bool,
+}
+
+#[derive(Debug, Args)]
+struct SummariseArgs {
+    /// The directory of a comparison, with runs.jsonl in it
+    #[arg(long, value_name = "DIR", default_value = "target/bench/compare")]
+    dir: PathBuf,
+    /// Draw charts into this directory
+    #[arg(long, value_name = "DIR")]
+    charts: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct MediaArgs {
     /// The FLV file to write
     #[arg(long, value_name = "FILE")]
@@ -208,6 +288,8 @@ pub fn run() -> Result<ExitCode> {
         Command::Churn(args) => churn_command(args),
         Command::Hold(args) => hold_command(args),
         Command::Floor(args) => floor_command(args),
+        Command::Compare(args) => compare_command(args),
+        Command::Summarise(args) => summarise_command(args),
         Command::Media(args) => media_command(args),
     }
 }
@@ -247,12 +329,71 @@ fn hold_command(args: HoldArgs) -> Result<ExitCode> {
 
 fn floor_command(args: FloorArgs) -> Result<ExitCode> {
     bind_to(args.cpu)?;
-    raise_file_limit(20_000)?;
+    raise_file_limit(floor::MAX_READERS as u64)?;
     let (host, port) = args.listen.rsplit_once(':').context("--listen takes address:port")?;
     let address = net::loopback(host, port.parse().context("bad port")?)?;
     let window = seconds(in_bounds(args.window / 1000.0)?);
     let mut floor = Floor::new(args.media.open()?, args.streams, &address, window)?;
     floor.serve_for(seconds(in_bounds(args.serve_for)?));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare_command(args: CompareArgs) -> Result<ExitCode> {
+    let mut cases = compare::cases();
+    for id in &args.case {
+        ensure!(cases.iter().any(|case| case.id == id), "there is no case {id:?}: see --list");
+    }
+    let chosen = |id: &str| args.case.iter().any(|case| case == id);
+    cases.retain(|case| chosen(case.id) || args.case.is_empty() && (case.quick || !args.quick));
+    if !args.server.is_empty() {
+        for case in &mut cases {
+            case.contenders.retain(|contender| {
+                args.server.iter().any(|server| contender.name().starts_with(server))
+            });
+        }
+    }
+    if args.list {
+        for case in &cases {
+            println!("{:<16} {}", case.id, case.title);
+            for contender in &case.contenders {
+                println!("{:<16}   {}", "", contender.name());
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let here = |path: PathBuf| path.exists().then_some(path);
+    let (repetitions, window) = if args.quick { (2, 2.0) } else { (5, 4.0) };
+    // a server finds its media made, and pays nothing for it
+    for media in cases.iter().map(|case| case.media) {
+        Media::open(media, &args.media_dir, 4096)?;
+    }
+    let plan = Plan {
+        programs: Programs {
+            nginx: here(args.nginx),
+            module: args.module,
+            arut_module: here(args.libnginx_mod_rtmp),
+            node_media_server: here(args.node_media_server),
+            xiu: here(args.xiu),
+        },
+        cases,
+        repetitions: args.reps.unwrap_or(repetitions),
+        pace: Pace { window: in_bounds(args.window.unwrap_or(window))?, warm_up: 1.0 },
+        server_core: args.server_cpu,
+        load_core: args.load_cpu,
+        port: args.port,
+        media_dir: args.media_dir,
+        dir: args.dir,
+        max_foreign_pct: args.max_foreign,
+        append: args.append,
+        progress: args.progress || stderr().is_terminal(),
+    };
+    compare::compare(&plan)?;
+    print!("{}", compare::conclude(&plan.dir, args.charts.as_deref())?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summarise_command(args: SummariseArgs) -> Result<ExitCode> {
+    print!("{}", compare::conclude(&args.dir, args.charts.as_deref())?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -296,7 +437,9 @@ impl Output {
     }
 
     fn watch(&self) -> Watch {
-        Watch { pids: self.server_pid.clone(), cores: self.server_cpu.clone() }
+        let cores = self.server_cpu.clone();
+        let shared = self.cpu.is_some_and(|cpu| cores.contains(&cpu));
+        Watch { pids: self.server_pid.clone(), cores, shared }
     }
 
     fn show(&self, report: &Report) -> Result<()> {
@@ -316,11 +459,7 @@ fn in_bounds(s: f64) -> Result<f64> {
 }
 
 fn bind_to(cpu: Option<usize>) -> Result<()> {
-    let Some(cpu) = cpu else { return Ok(()) };
-    ensure!(cpu < CpuSet::MAX_CPU, "there is no CPU {cpu}");
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    sched_setaffinity(None, &set).with_context(|| format!("cannot be bound to CPU {cpu}"))
+    cpu.map_or(Ok(()), |cpu| cores::bind(&[cpu]))
 }
 
 /// Lets this process open so many sockets.

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 const MAX_LOG: usize = 64 << 20;
 /// Token of the listening socket; readers' are their places in the list.
 const LISTENER: u64 = u64::MAX;
-const MAX_READERS: usize = 20_000;
+pub const MAX_READERS: usize = 10_000;
 
 /// A stream without a publisher: messages come due by the clock.
 #[derive(Debug, Default)]

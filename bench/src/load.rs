@@ -127,6 +127,8 @@ struct Player {
     key: u64,
     next: Option<u64>,
     timestamp: u32,
+    /// Messages received that were stamped inside the window.
+    in_window: u64,
 }
 
 /// What becomes of a connection after it was served.
@@ -285,6 +287,22 @@ impl Load {
         }
     }
 
+    /// Messages that all players were to receive of those stamped inside the window. If others publish, the player
+    /// that received most of a stream is the measure.
+    pub fn expected(&self) -> u64 {
+        let mut sent: Vec<u64> = self.streams.iter().map(|stream| stream.sent_in_window).collect();
+        if self.publish.is_none() {
+            for connection in self.connections.iter().flatten() {
+                let sent = sent.get_mut(connection.stream as usize);
+                if let (Role::Player(player), Some(sent)) = (&connection.role, sent) {
+                    *sent = player.in_window.max(*sent);
+                }
+            }
+        }
+        let players: u64 = self.groups.iter().map(|group| u64::from(group.play.per_stream)).sum();
+        sent.iter().sum::<u64>() * players
+    }
+
     /// Players opened so far, over all groups.
     pub fn opened(&self) -> u64 {
         self.groups.iter().map(|group| group.opened).sum()
@@ -345,12 +363,8 @@ impl Load {
             let recent = group.recent.quantiles();
             group.recent.clear();
             line += &format!(
-                " · {}/{} players, {:.1} GB, p50 {:.2} ms, p99 {:.2} ms",
-                group.playing,
-                group.opened,
-                group.bytes as f64 / 1e9,
-                recent.p50,
-                recent.p99
+                " · {}/{} players, {} messages, p50 {:.2} ms, p99 {:.2} ms",
+                group.playing, group.opened, recent.count, recent.p50, recent.p99
             );
             if group.visits > 0 {
                 line += &format!(", {} visits", group.visits);
@@ -773,6 +787,7 @@ impl Player {
         }
         if (window.0..window.1).contains(&stamp.time) {
             tally.received += 1;
+            self.in_window += 1;
             group.latency.record(latency);
         }
         done

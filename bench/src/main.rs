@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod compare;
+mod cores;
 mod floor;
 mod flv;
 mod latency;

@@ -146,6 +146,8 @@ pub struct HoldReport {
 pub struct Watch {
     pub pids: Vec<u32>,
     pub cores: Vec<usize>,
+    /// This program runs on one of them.
+    pub shared: bool,
 }
 
 /// A moment of a watch.
@@ -183,6 +185,7 @@ impl Watch {
         let known = !self.cores.is_empty();
         let busy_s = seconds * self.cores.len() as f64 - sum(|core| core.idle_s);
         let steal_s = sum(|core| core.steal_s);
+        let own_s = if self.shared { to.own_run_s - from.own_run_s } else { 0.0 };
         Some(ServerReport {
             cpu_s,
             cpu_pct: per_s(cpu_s) * 100.0,
@@ -191,7 +194,7 @@ impl Watch {
             ksoftirqd_pct: per_s(ksoftirqd_s) * 100.0,
             cpu_s_per_gb: if bytes == 0 { 0.0 } else { cpu_s / (bytes as f64 / GB) },
             switches_per_s: per_s(to.usage.switches.saturating_sub(from.usage.switches) as f64),
-            foreign_pct: known.then(|| per_s(busy_s - cpu_s - steal_s) * 100.0),
+            foreign_pct: known.then(|| per_s(busy_s - cpu_s - steal_s - own_s) * 100.0),
             steal_pct: known.then(|| per_s(steal_s) * 100.0),
         })
     }

@@ -51,8 +51,7 @@ pub fn run(load: &mut Load, watch: &Watch, times: Times) -> Result<RunReport> {
     let window_s = (load.window.1 - load.window.0) as f64 / net::SECOND as f64;
     let delivered_bytes: u64 = load.groups.iter().map(|group| group.window_bytes).sum();
     let published: u64 = load.streams.iter().map(|stream| stream.sent_in_window).sum();
-    let expected: u64 =
-        load.groups.iter().map(|group| published * u64::from(group.play.per_stream)).sum();
+    let expected = load.expected();
     let tally = load.groups.iter().fold(Tally::default(), |sum, group| sum.plus(&group.tally));
     let players = load.opened();
     let playing = load.groups.iter().map(|group| group.playing).sum();
