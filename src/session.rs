@@ -313,6 +313,9 @@ impl Session {
                 }
             };
             self.received(n as u64);
+            if matches!(*self.role.borrow(), Role::None) {
+                self.conn.quick_ack();
+            }
             let mut input = &buffer[..kept + n];
             if let Err(reason) = self.input(&mut input) {
                 self.finalize(reason);
