@@ -43,7 +43,7 @@ impl NodeAddr {
             },
         };
         let host = match (host, peer) {
-            ("", Some(peer)) if port.is_some() => bracketed(peer),
+            ("", Some(peer)) if text.starts_with(':') => bracketed(peer),
             _ if text.starts_with('[') => match host.parse::<Ipv6Addr>() {
                 Ok(v6) => bracketed(IpAddr::V6(v6)),
                 Err(_) => return Err(BadValue::Form(what, FORM)),
