@@ -140,8 +140,9 @@ sub ffmpeg_publish {
 sub ffmpeg_play {
 	my ($t, $url, %options) = @_;
 
+	# a live stream may have one track only; ffmpeg looks for the other so many us
 	return spawn($t, $options{ffmpeg} // ffmpeg(), qw/ -nostdin -y -v error /,
-		@{$options{options} // []}, '-i', $url, qw/ -map 0:v? -map 0:a? /,
+		qw/ -analyzeduration 500000 /, @{$options{options} // []}, '-i', $url, qw/ -map 0:v? -map 0:a? /,
 		$options{decode} ? () : qw/ -c copy /,
 		$options{frames} ? ('-frames:v', $options{frames}) : (),
 		$options{audio_frames} ? ('-frames:a', $options{audio_frames}) : (),
@@ -206,16 +207,19 @@ sub rtmpdump_play {
 ###############################################################################
 # GStreamer
 
-# Publishes an FLV file's bytes by rtmp2sink, as fast as it goes or, with sync, in
-# real time.
+# Publishes an FLV file by rtmp2sink in real time; the process.
 sub gst_publish {
-	my ($t, $file, $url, %options) = @_;
-	return spawn($t, 'gst-launch-1.0', '-q', 'filesrc', "location=$file", '!',
-		$options{sync} ? (qw/ flvdemux name=d flvmux name=m streamable=true /,
-			'd.video', '!', 'queue', '!', 'h264parse', '!', 'm.',
-			'd.audio', '!', 'queue', '!', 'aacparse', '!', 'm.', 'm.', '!',
-			'identity', 'sync=true', '!') : (),
-		'rtmp2sink', "location=$url");
+	my ($t, $file, $url) = @_;
+
+	my @tags = flv_tags($file);
+	my @tracks = map {
+		my ($type, $pad) = @$_;
+		(grep { $_->{type} == $type } @tags)
+			? ("d.$pad", '!', 'queue', '!', "m.$pad") : ();
+	} [FLV_VIDEO, 'video'], [FLV_AUDIO, 'audio'];
+	return spawn($t, qw/ gst-launch-1.0 -q filesrc /, "location=$file",
+		qw/ ! flvdemux name=d flvmux name=m streamable=true ! rtmp2sink sync=true /,
+		"location=$url", @tracks);
 }
 
 # Records a live stream by rtmp2src, as an FLV file.
