@@ -367,3 +367,92 @@ impl Holding {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::RTMP_PORT;
+
+    const TERMS: Terms = Terms {
+        lease: Duration::from_secs(10),
+        learn: Duration::from_secs(5),
+        remember_end: Duration::from_secs(5),
+        max_streams: 20,
+        first_wins: false,
+    };
+
+    fn claim(random: &mut fastrand::Rng) -> Claim {
+        let node = format!("n{}", random.u8(..4));
+        Claim {
+            key: StreamKey::new("", "live", &random.u8(..30).to_string()),
+            node: NodeAddr::parse("node", &node, RTMP_PORT, None).unwrap(),
+            http: None,
+            worker: random.u8(..3).to_string(),
+            client: random.u8(..2).to_string(),
+        }
+    }
+
+    /// The maps tell the same story.
+    fn check(record: &Record) {
+        let mut due = BTreeSet::new();
+        let mut holds = 0;
+        for (key, holdings) in &record.streams {
+            assert!((1..=MAX_HOLDINGS).contains(&holdings.len()));
+            for h in holdings {
+                due.insert((h.expires, key.clone()));
+                let hold = (h.worker.clone(), key.clone(), h.client.clone());
+                assert!(record.nodes[&h.node].holds.contains(&hold));
+                holds += 1;
+            }
+        }
+        assert_eq!(due, record.due);
+        assert_eq!(holds, record.nodes.values().map(|node| node.holds.len()).sum::<usize>());
+        assert!(record.streams.len() <= TERMS.max_streams);
+        assert!(record.endings.len() <= TERMS.max_streams);
+        assert!(record.ended.len() <= record.endings.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn random_operations_keep_it_whole_and_leave_nothing_behind() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let store = MemoryStore::new(None);
+        for _ in 0..20_000 {
+            let claim = claim(&mut random);
+            match random.u8(..10) {
+                0..=3 => drop(store.hold(&claim, true, &TERMS).await.unwrap()),
+                4 => drop(store.hold(&claim, false, &TERMS).await.unwrap()),
+                5 | 6 => drop(store.release(&claim, &TERMS).await.unwrap()),
+                7 => drop(store.find(&claim.key, Some(&claim.node), &TERMS).await.unwrap()),
+                8 => {
+                    let keep = random.bool().then_some(Duration::from_secs(3));
+                    store.start_worker(&claim.node, &claim.worker, keep, &TERMS).await.unwrap();
+                }
+                _ => {
+                    tokio::time::advance(Duration::from_millis(random.u64(..500))).await;
+                    store.tick(&TERMS).await.unwrap();
+                }
+            }
+            check(&store.lock());
+        }
+        tokio::time::advance(NODE_MEMORY + TERMS.lease).await;
+        store.tick(&TERMS).await.unwrap();
+        let record = store.lock();
+        assert!(record.streams.is_empty() && record.nodes.is_empty() && record.due.is_empty());
+        assert!(record.ended.is_empty() && record.endings.is_empty());
+    }
+
+    #[tokio::test]
+    async fn hostile_nodes_fill_no_memory() {
+        let store = MemoryStore::new(None);
+        let node = |i: usize| NodeAddr::parse("node", &format!("n{i}"), RTMP_PORT, None).unwrap();
+        for i in 0..MAX_NODES + 10 {
+            store.heard(&node(i), None).await.unwrap();
+        }
+        assert_eq!(store.census().await.unwrap().nodes, MAX_NODES);
+        let mut claim = claim(&mut fastrand::Rng::with_seed(1));
+        claim.node = node(MAX_NODES + 1);
+        assert_eq!(store.hold(&claim, true, &TERMS).await.unwrap(), Held::Full);
+        claim.node = node(1);
+        assert_eq!(store.hold(&claim, true, &TERMS).await.unwrap(), Held::Recorded);
+    }
+}
