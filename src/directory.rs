@@ -175,6 +175,36 @@ impl ClientHold {
         self.release()
     }
 
+    /// Ends the hold, or gives it back if it is the last of its key on this machine.
+    pub fn leave_unless_last(mut self) -> Result<(), Self> {
+        if !self.counted {
+            return Err(self);
+        }
+        let left = zone::update(&self.key, |members| {
+            let clients: u32 = members.iter().map(|member| member.clients).sum();
+            let last = clients <= 1;
+            if !last {
+                own(members).clients -= 1;
+            }
+            !last
+        });
+        match left {
+            Ok(true) => {
+                self.counted = false;
+                Ok(())
+            }
+            _ => Err(self),
+        }
+    }
+
+    /// Whether, of the workers that have clients of the key, this is the one to speak for all.
+    pub fn leads(&self) -> bool {
+        let first = |members: &mut Vec<Member>| {
+            members.iter().find(|member| member.clients > 0).map(|member| member.pid)
+        };
+        !self.counted || zone::update(&self.key, first).ok().flatten().is_none_or(|pid| pid == me())
+    }
+
     fn release(&mut self) -> bool {
         if !std::mem::take(&mut self.counted) {
             return true;

@@ -15,6 +15,7 @@ mod live;
 mod log;
 mod metadata;
 mod nginx;
+mod oclp;
 mod session;
 mod variables;
 mod visit;

@@ -113,6 +113,24 @@ pub trait Vars {
     fn get(&self, var: &Var) -> Cow<'_, [u8]>;
 }
 
+/// Nobody, of whom nothing is known.
+impl Vars for () {
+    fn get(&self, _var: &Var) -> Cow<'_, [u8]> {
+        b"".into()
+    }
+}
+
+/// What a part of a [`Template`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The template's own text.
+    Text,
+    /// The value of a variable.
+    Value,
+    /// The same, which stood in a query and is encoded as such.
+    Query,
+}
+
 /// A text with variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
@@ -149,13 +167,24 @@ impl Template {
 
     /// The same, with each value written by `put`.
     pub fn eval_with(&self, vars: &dyn Vars, put: impl Fn(&mut Vec<u8>, &[u8])) -> Vec<u8> {
+        self.eval_in(vars, |out, place, text| match place {
+            Place::Text => out.extend_from_slice(text),
+            Place::Value | Place::Query => put(out, text),
+        })
+    }
+
+    /// The same, with everything written by `put`, which is told what it is.
+    pub fn eval_in(&self, vars: &dyn Vars, put: impl Fn(&mut Vec<u8>, Place, &[u8])) -> Vec<u8> {
         let mut out = Vec::new();
         for part in &self.0 {
             match part {
-                Part::Text(text) => out.extend_from_slice(text),
-                Part::Session(var) => put(&mut out, &vars.get(var)),
-                Part::Argument(name) => put(&mut out, argument(&vars.get(&Var::Args), name)),
-                Part::Process(var) => put(&mut out, &process_value(*var)),
+                Part::Text(text) => put(&mut out, Place::Text, text),
+                Part::Session(Var::Args) => put(&mut out, Place::Query, &vars.get(&Var::Args)),
+                Part::Session(var) => put(&mut out, Place::Value, &vars.get(var)),
+                Part::Argument(name) => {
+                    put(&mut out, Place::Query, argument(&vars.get(&Var::Args), name));
+                }
+                Part::Process(var) => put(&mut out, Place::Value, &process_value(*var)),
             }
         }
         out

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
 use crate::directory::{self, ClientHold, SourceHold};
 use crate::live::{self, Form, Key, Publication, Settings, Source, Stream};
+use crate::oclp::{self, Admitted};
 use crate::variables::{argument, Var, Vars};
 
 pub use name::{domain_and_app, Name, MAX_NAME};
@@ -60,44 +61,50 @@ pub enum Refusal {
 pub struct Publishing {
     pub publication: Publication,
     _known: SourceHold,
+    _admitted: Admitted,
     _counted: Option<ClientHold>,
 }
 
 /// A player that was let in and may subscribe. Dropped, it has left.
 pub struct Playing {
     pub stream: Rc<Stream>,
+    _admitted: Admitted,
     _counted: Option<ClientHold>,
 }
 
-/// publish → access → limit → live.
+/// publish → access → limit → oclp_publish → live → oclp_stream.
 pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publishing, Refusal> {
     if visit.inner {
         return Err(Refusal::Forbidden("workers pull from each other, they do not push"));
     }
     visit.access(Kind::Publish)?;
     let counted = visit.limit()?;
+    let mut admitted = oclp::publish(visit).await?;
     let busy = Refusal::BadName("the stream is already published");
     let known = directory::publish(&visit.key, visit.priority()).map_err(|_| busy)?;
     let publication = visit.stream().publish(visit.priority(), source).map_err(|_| busy)?;
-    Ok(Publishing { publication, _known: known, _counted: counted })
+    admitted.enter_stream(visit);
+    Ok(Publishing { publication, _known: known, _admitted: admitted, _counted: counted })
 }
 
-/// play → access → limit → live.
+/// play → access → limit → oclp_play → live → oclp_stream.
 pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
     if visit.inner {
         let stream = visit.stream();
         return match stream.on_air() {
-            true => Ok(Playing { stream, _counted: None }),
+            true => Ok(Playing { stream, _admitted: Admitted::default(), _counted: None }),
             false => Err(Refusal::NotFound("this worker does not have the stream")),
         };
     }
     visit.access(Kind::Play)?;
     let counted = visit.limit()?;
+    let mut admitted = oclp::play(visit).await?;
     let stream = visit.stream();
     if !stream.on_air() && !visit.app.live.idle_streams {
         return Err(Refusal::NotFound("nobody publishes the stream"));
     }
-    Ok(Playing { stream, _counted: counted })
+    admitted.enter_stream(visit);
+    Ok(Playing { stream, _admitted: admitted, _counted: counted })
 }
 
 impl Visit {

@@ -7,6 +7,8 @@ use crate::directory;
 use crate::nginx::log;
 use crate::nginx::process;
 use crate::nginx::resolver;
+use crate::nginx::task;
+use crate::oclp;
 use crate::session;
 
 /// A worker starts.
@@ -24,10 +26,13 @@ pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
             );
         }
     }
+    oclp::init(&main);
     Ok(())
 }
 
 /// A worker ends.
 pub fn exit(_cycle: *mut ngx_cycle_t) {
+    oclp::exit();
     directory::stop();
+    task::exit();
 }

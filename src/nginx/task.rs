@@ -38,6 +38,19 @@ fn run_queued() {
     }
 }
 
+/// Drops the tasks that are due, at the end of a worker: they would keep their connections open
+/// until nginx has freed the memory of both.
+pub fn exit() {
+    // those that are woken by the end of others have ended when the queue is empty
+    loop {
+        let due = QUEUE.with_borrow_mut(std::mem::take);
+        if due.is_empty() {
+            return;
+        }
+        crate::nginx::guard::guard("the end of the tasks", || drop(due));
+    }
+}
+
 /// Waits `ms` milliseconds.
 pub async fn sleep(ms: u64) {
     let done = Signal::new();

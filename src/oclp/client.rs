@@ -1,0 +1,378 @@
+//! HTTP/1.1 requests on the event loop: hyper over nginx's connections, kept for the next request.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::{pin, Pin};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{ready, Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, USER_AGENT};
+use http::request::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::conf::oclp::Callback;
+use crate::conf::{Msec, ResolverConf};
+use crate::nginx::clock;
+use crate::nginx::event::Event;
+use crate::nginx::peer::{self, AsyncConn};
+use crate::nginx::process;
+use crate::nginx::resolver;
+use crate::nginx::task::{self, Task};
+
+/// Requests under way in a worker. The others wait in order: a server that hangs must not take all
+/// of the worker's connections.
+const MAX_IN_FLIGHT: usize = 1024;
+/// Connections to one server, as long as it answers at once...
+const CONNECTIONS: usize = 64;
+/// ...which it does not if a request had to wait longer than this for one of them, in milliseconds.
+const PATIENCE: u64 = 10;
+/// How long a connection is kept without a request, in milliseconds: as long as nginx's own.
+const KEEPALIVE: u64 = 60_000;
+/// The header of an answer, in bytes: twice what proxies take, and the least that hyper can hold.
+const MAX_HEADER: usize = 8 * 1024;
+/// The body of an answer says nothing; a longer one costs the connection. In bytes.
+const MAX_BODY: usize = 64 * 1024;
+/// How long the body may take behind the header, in milliseconds.
+const BODY_TIMEOUT: u64 = 1000;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Error {
+    /// Nobody wants it any more, and nothing was sent.
+    Left,
+    /// It took longer than `timeout=`.
+    TimedOut,
+    /// The host has no address.
+    Resolve(resolver::Error),
+    /// No connection could be made.
+    Connect(io::Error),
+    /// The request makes no valid url.
+    Request(http::Error),
+    /// The connection broke, or what came is no answer of HTTP's.
+    Http(hyper::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Left => f.write_str("the client has left"),
+            Error::TimedOut => f.write_str("timed out"),
+            Error::Resolve(error) => write!(f, "the host is not resolved: {error}"),
+            Error::Connect(error) => write!(f, "not connected: {error}"),
+            Error::Request(error) => write!(f, "not a request: {error}"),
+            // hyper names the cause of what went wrong only as a source
+            Error::Http(error) => match std::error::Error::source(error) {
+                Some(cause) => write!(f, "{error}: {cause}"),
+                None => write!(f, "{error}"),
+            },
+        }
+    }
+}
+
+/// The header of an answer. The body is nobody's.
+pub type Answer = http::response::Parts;
+
+/// Sends `GET target` to the server of `callback` and waits for the header of the answer, no
+/// longer than `timeout` milliseconds.
+///
+/// While `left` is pending there is somebody to answer to. When it is ready before the request is
+/// on its way, nothing is sent; later it changes nothing, since the server may already have acted.
+pub async fn get(
+    callback: &Callback,
+    timeout: Msec,
+    resolver: &ResolverConf,
+    target: &str,
+    left: impl Future<Output = ()>,
+) -> Result<Answer, Error> {
+    let exchange = async {
+        let mut lease = unless(left, Lease::new(callback, resolver)).await?;
+        loop {
+            let reused = lease.reused;
+            match lease.exchange(callback, target).await {
+                // the server closed an idle connection just when we used it (RFC 9112, 9.3.1)
+                Err(Error::Http(error)) if reused && broken(&error) => {
+                    lease = Lease::new(callback, resolver).await?;
+                }
+                result => return result,
+            }
+        }
+    };
+    task::timeout(timeout, exchange).await.unwrap_or(Err(Error::TimedOut))
+}
+
+/// Whether the connection ended without a byte of an answer.
+fn broken(error: &hyper::Error) -> bool {
+    let reset = || {
+        let cause = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
+        Some(matches!(
+            cause.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        ))
+    };
+    error.is_canceled()
+        || error.is_closed()
+        || error.is_incomplete_message()
+        || reset() == Some(true)
+}
+
+/// Waits for `future` unless `left` is ready first.
+async fn unless<T>(
+    left: impl Future<Output = ()>,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let (mut left, mut future) = (pin!(left), pin!(future));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = future.as_mut().poll(cx) {
+            return Poll::Ready(result);
+        }
+        left.as_mut().poll(cx).map(|()| Err(Error::Left))
+    })
+    .await
+}
+
+thread_local! {
+    static IN_FLIGHT: Arc<Semaphore> = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    /// The servers of the configuration, by host and port.
+    static SERVERS: RefCell<HashMap<String, Rc<Server>>> = RefCell::default();
+}
+
+/// Closes the connections that are kept, at the end of a worker.
+pub fn exit() {
+    SERVERS.take();
+}
+
+/// One server and the connections to it.
+struct Server {
+    places: Arc<Semaphore>,
+    idle: RefCell<Vec<Idle>>,
+}
+
+/// A connection between two requests.
+struct Idle {
+    connection: Open,
+    _expiry: Event,
+}
+
+/// A connection that is made.
+struct Open {
+    sender: http1::SendRequest<Empty<Bytes>>,
+    conn: Weak<AsyncConn>,
+    /// hyper's side of it, which ends with the connection.
+    _driver: Task,
+}
+
+/// The right to make one request, and the connection for it.
+struct Lease {
+    server: Rc<Server>,
+    open: Open,
+    /// The connection has carried a request before.
+    reused: bool,
+    _in_flight: Option<OwnedSemaphorePermit>,
+    /// None beyond [`CONNECTIONS`].
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Lease {
+    async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
+        // none of the semaphores is ever closed
+        let in_flight = IN_FLIGHT.with(Arc::clone).acquire_owned().await.ok();
+        let server = Server::of(callback);
+        let place = task::timeout(PATIENCE, server.places.clone().acquire_owned()).await;
+        let idle = server.take_idle();
+        let reused = idle.is_some();
+        let open = match idle {
+            Some(open) => open,
+            None => Open::new(callback, resolver).await?,
+        };
+        let place = place.and_then(Result::ok);
+        Ok(Lease { server, open, reused, _in_flight: in_flight, _place: place })
+    }
+
+    async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Answer, Error> {
+        let nginx = [b"nginx/", process::nginx_version().to_bytes()].concat();
+        let request = Request::get(target)
+            .header(HOST, callback.url.authority.as_str())
+            .header(USER_AGENT, nginx)
+            .header(ACCEPT, "*/*")
+            .body(Empty::new())
+            .map_err(Error::Request)?;
+        let answer = self.open.sender.send_request(request).await.map_err(Error::Http)?;
+        let (head, body) = answer.into_parts();
+        task::spawn(self.finish(body)).detach();
+        Ok(head)
+    }
+
+    /// Keeps the connection for the next request, once the body is out of the way.
+    async fn finish(mut self, body: Incoming) {
+        let rest = async { drain(body).await && self.open.sender.ready().await.is_ok() };
+        let usable = task::timeout(BODY_TIMEOUT, rest).await == Some(true);
+        if usable && !clock::exiting() {
+            self.server.clone().keep(self.open);
+        }
+    }
+}
+
+/// Reads a body to its end; false if that is too far, or was not reached.
+async fn drain(mut body: Incoming) -> bool {
+    let mut left = MAX_BODY;
+    while !body.is_end_stream() {
+        match body.frame().await {
+            None => break,
+            Some(Err(_)) => return false,
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                match left.checked_sub(len) {
+                    None => return false,
+                    Some(rest) => left = rest,
+                }
+            }
+        }
+    }
+    true
+}
+
+impl Server {
+    fn of(callback: &Callback) -> Rc<Self> {
+        let authority = callback.url.authority.as_str();
+        SERVERS.with_borrow_mut(|servers| {
+            if let Some(server) = servers.get(authority) {
+                return server.clone();
+            }
+            let server = Rc::new(Server {
+                places: Arc::new(Semaphore::new(CONNECTIONS)),
+                idle: RefCell::default(),
+            });
+            servers.insert(authority.to_owned(), server.clone());
+            server
+        })
+    }
+
+    /// The connection that was used last, so that those beyond the need expire.
+    fn take_idle(&self) -> Option<Open> {
+        loop {
+            // not in the condition of the loop, which would hold the borrow while one is closed
+            let idle = self.idle.borrow_mut().pop()?;
+            let Idle { connection, .. } = idle;
+            if connection.sender.is_ready() {
+                connection.set_idle(false);
+                return Some(connection);
+            }
+        }
+    }
+
+    fn keep(self: Rc<Self>, connection: Open) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| !idle.connection.sender.is_closed());
+        if idle.len() >= CONNECTIONS {
+            return;
+        }
+        connection.set_idle(true);
+        let (server, conn) = (Rc::downgrade(&self), connection.conn.clone());
+        let expiry = Event::cancelable(move || {
+            let Some(server) = server.upgrade() else { return };
+            let mut idle = server.idle.borrow_mut();
+            let at = idle.iter().position(|idle| idle.connection.conn.ptr_eq(&conn));
+            let expired = at.map(|at| idle.remove(at));
+            // the event that runs is in it
+            drop(idle);
+            drop(expired);
+        });
+        expiry.set_timer(KEEPALIVE);
+        idle.push(Idle { connection, _expiry: expiry });
+    }
+}
+
+impl Open {
+    async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
+        let host = callback.url.authority.host().as_bytes();
+        let addresses =
+            resolver::resolve(host, callback.url.port(), resolver.resolver, resolver.timeout)
+                .await
+                .map_err(Error::Resolve)?;
+        let mut failure = io::ErrorKind::AddrNotAvailable.into();
+        for address in addresses {
+            match peer::connect(&crate::conf::ngx::Address::Ip(address)).await {
+                Ok(conn) => return Self::handshake(Rc::new(conn)).await,
+                Err(error) => failure = error,
+            }
+        }
+        Err(Error::Connect(failure))
+    }
+
+    async fn handshake(conn: Rc<AsyncConn>) -> Result<Self, Error> {
+        let weak = Rc::downgrade(&conn);
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(MAX_HEADER)
+            .max_header_size(MAX_HEADER)
+            // as every other client writes them, for servers written by hand
+            .title_case_headers(true)
+            .handshake(Io(conn))
+            .await
+            .map_err(Error::Http)?;
+        let driver = task::spawn(async move {
+            // what went wrong is told to the request
+            let _ = driver.await;
+        });
+        Ok(Open { sender, conn: weak, _driver: driver })
+    }
+
+    fn set_idle(&self, idle: bool) {
+        if let Some(conn) = self.conn.upgrade() {
+            conn.set_idle(idle);
+        }
+    }
+}
+
+/// The connection as hyper reads and writes it.
+struct Io(Rc<AsyncConn>);
+
+/// What is read at once: answers are a few hundred bytes.
+const READ_BUFFER: usize = 4096;
+
+impl Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut bytes = [0; READ_BUFFER];
+        let room = buf.remaining().min(bytes.len());
+        let n = ready!(self.0.poll_read(cx, &mut bytes[..room]))?;
+        buf.put_slice(&bytes[..n]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.0.poll_write(cx, data)
+    }
+
+    /// Nothing is held back.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection is closed when it is dropped.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

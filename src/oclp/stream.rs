@@ -1,0 +1,86 @@
+//! `oclp_stream`: the first client of a stream on this machine begins it, and the last one to leave
+//! ends it, whatever the workers they are connected to.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::pending;
+use std::rc::{Rc, Weak};
+
+use tokio::sync::oneshot;
+
+use super::notice::{Answer, Notice};
+use super::request::Act;
+use crate::directory::{self, ClientHold};
+use crate::live::Key;
+use crate::nginx::task;
+use crate::visit::Visit;
+
+thread_local! {
+    static STAYING: RefCell<HashMap<Key, Weak<Staying>>> = RefCell::default();
+}
+
+/// This worker has clients of a stream: each of them holds this. Dropped, the last has left.
+pub struct Staying {
+    key: Key,
+    // dropped with this, which ends the wait at its other end
+    _left: oneshot::Sender<()>,
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        STAYING.with_borrow_mut(|staying| {
+            if staying.get(&self.key).is_some_and(|other| other.strong_count() == 0) {
+                staying.remove(&self.key);
+            }
+        });
+    }
+}
+
+/// A client of the stream was let in.
+pub fn enter(visit: &Rc<Visit>) -> Option<Rc<Staying>> {
+    let callback = visit.app.oclp.stream.as_ref()?;
+    STAYING.with_borrow_mut(|all| {
+        if let Some(staying) = all.get(&visit.key).and_then(Weak::upgrade) {
+            return Some(staying);
+        }
+        let (left, has_left) = oneshot::channel();
+        let staying = Rc::new(Staying { key: visit.key.clone(), _left: left });
+        all.insert(visit.key.clone(), Rc::downgrade(&staying));
+        let hold = directory::enter(&visit.key);
+        task::spawn(stay(Notice::new(callback, visit), hold, has_left)).detach();
+        Some(staying)
+    })
+}
+
+/// From the first client of this worker to its last.
+async fn stay(notice: Notice, hold: ClientHold, mut left: oneshot::Receiver<()>) {
+    let updates = match hold.first {
+        true => matches!(notice.start(pending()).await, Some(Answer::Ok)),
+        // told by another worker, or by this one before
+        false => true,
+    };
+    if updates && notice.callback.updates {
+        while task::timeout(notice.callback.update, &mut left).await.is_none() {
+            if hold.leads() {
+                notice.tell(Act::Update).await;
+            }
+        }
+    } else {
+        // an error is what a sender that is dropped makes
+        let _ = left.await;
+    }
+    leave(notice, hold).await;
+}
+
+/// The last one tells the end while it still counts, so that nobody tells of a new start before.
+async fn leave(notice: Notice, hold: ClientHold) {
+    let Err(last) = hold.leave_unless_last() else { return };
+    if notice.callback.done {
+        notice.tell(Act::Done).await;
+    }
+    let alone = last.leave();
+    if !alone {
+        // somebody came meanwhile, and found the stream told of
+        notice.tell(Act::Start).await;
+    }
+}

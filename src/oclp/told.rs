@@ -1,0 +1,74 @@
+//! What a server was told of the start of: it hears of updates, and of the end exactly once.
+
+use std::rc::Rc;
+
+use tokio::sync::oneshot;
+
+use super::ending::Ending;
+use super::notice::Notice;
+use super::request::Act;
+use super::stream::Staying;
+use crate::nginx::task;
+
+/// Something that a server knows to go on. Dropped, it has ended: `done` goes out, behind an
+/// update that is under way, even if the worker is about to leave.
+pub struct Told {
+    notice: Notice,
+    end: Option<oneshot::Sender<End>>,
+    /// What must not end before the server knows of this end.
+    then: Option<Rc<Staying>>,
+}
+
+/// What is held until the server knows of the end.
+struct End {
+    _ending: Option<Ending>,
+    _then: Option<Rc<Staying>>,
+}
+
+impl Told {
+    /// The start was told. Updates are sent only if the line asks for them and `updates` is true.
+    pub fn new(notice: Notice, updates: bool) -> Self {
+        let callback = &notice.callback;
+        let updates = updates && callback.updates;
+        let end = (updates || callback.done).then(|| {
+            let (end, ended) = oneshot::channel();
+            // bounded by the timeouts of two requests, once the end has come
+            task::spawn(go_on(notice.clone(), updates, ended)).detach();
+            end
+        });
+        Told { notice, end, then: None }
+    }
+
+    /// Lets `staying` end behind this.
+    pub fn before(&mut self, staying: Option<Rc<Staying>>) {
+        self.then = staying;
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let Some(end) = self.end.take() else { return };
+        let in_turn = self.notice.callback.call.in_turn();
+        let ending = in_turn.then(|| Ending::new(self.notice.subject()));
+        // the task is gone only after a panic, and then nothing is told any more
+        let _ = end.send(End { _ending: ending, _then: self.then.take() });
+    }
+}
+
+/// The next update goes out `update=` after the answer to the last, never beside it.
+async fn go_on(notice: Notice, updates: bool, mut ended: oneshot::Receiver<End>) {
+    let end = if updates {
+        loop {
+            match task::timeout(notice.callback.update, &mut ended).await {
+                Some(end) => break end,
+                None => notice.tell(Act::Update).await,
+            }
+        }
+    } else {
+        ended.await
+    };
+    if notice.callback.done {
+        notice.tell(Act::Done).await;
+    }
+    drop(end);
+}
