@@ -15,7 +15,7 @@ use crate::target::{Play, Target};
 use anyhow::{ensure, Context, Result};
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-use std::io::{stderr, IsTerminal};
+use std::io::{stderr, stdout, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -353,13 +353,14 @@ fn compare_command(args: CompareArgs) -> Result<ExitCode> {
         }
     }
     if args.list {
+        let mut list = String::new();
         for case in &cases {
-            println!("{:<16} {}", case.id, case.title);
+            list += &format!("{:<16} {}\n", case.id, case.title);
             for contender in &case.contenders {
-                println!("{:<16}   {}", "", contender.name());
+                list += &format!("{:<16}   {}\n", "", contender.name());
             }
         }
-        return Ok(ExitCode::SUCCESS);
+        return print(&list);
     }
     let here = |path: PathBuf| path.exists().then_some(path);
     let (repetitions, window) = if args.quick { (2, 2.0) } else { (5, 4.0) };
@@ -388,13 +389,11 @@ fn compare_command(args: CompareArgs) -> Result<ExitCode> {
         progress: args.progress || stderr().is_terminal(),
     };
     compare::compare(&plan)?;
-    print!("{}", compare::conclude(&plan.dir, args.charts.as_deref())?);
-    Ok(ExitCode::SUCCESS)
+    print(&compare::conclude(&plan.dir, args.charts.as_deref())?)
 }
 
 fn summarise_command(args: SummariseArgs) -> Result<ExitCode> {
-    print!("{}", compare::conclude(&args.dir, args.charts.as_deref())?);
-    Ok(ExitCode::SUCCESS)
+    print(&compare::conclude(&args.dir, args.charts.as_deref())?)
 }
 
 fn media_command(args: MediaArgs) -> Result<ExitCode> {
@@ -447,9 +446,17 @@ impl Output {
             report::write_json(report, path)?;
         }
         if self.json.as_ref().is_none_or(|path| path.as_os_str() != "-") {
-            print!("{}", report.table());
+            print(&report.table())?;
         }
         Ok(())
+    }
+}
+
+/// To stdout; a reader that has seen enough is no error.
+fn print(text: &str) -> Result<ExitCode> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -77,6 +77,7 @@ impl Contender {
 
     fn flv(mut self) -> Self {
         self.protocol = Protocol::HttpFlv;
+        self.setup.http = true;
         self
     }
 
@@ -257,7 +258,7 @@ pub fn cases() -> Vec<Case> {
             "1000 requests for a file that never ends: nginx's own memory for each",
             "1m",
             Work::Hold { requests: 1000 },
-            vec![ours()],
+            vec![ours().flv()],
             true,
         ),
         case(

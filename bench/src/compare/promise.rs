@@ -18,7 +18,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn holds(&self) -> Option<bool> {
+    pub fn holds(&self) -> Option<bool> {
         self.measured
             .map(|value| if self.at_least { value >= self.limit } else { value <= self.limit })
     }
@@ -30,9 +30,9 @@ impl Outcome {
         let holds = match self.holds() {
             Some(true) => "yes",
             Some(false) => "**no**",
-            None => "not measured",
+            None => "–",
         };
-        format!("| {text} | {measured} | {sign} {limit} | {holds} |")
+        format!("| {text} | {measured} | {sign} {limit} | {holds} |\n")
     }
 }
 

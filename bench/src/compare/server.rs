@@ -81,6 +81,8 @@ pub struct Setup {
     /// A GOP cache of 3 s.
     pub cache: bool,
     pub workers: u32,
+    /// With an HTTP server beside the RTMP one.
+    pub http: bool,
     pub relay: Relay,
     /// Of the floor, which has no publishers.
     pub streams: u32,
@@ -152,7 +154,7 @@ impl Server {
         let pid = Pid::from_child(&child);
         let mut server = Self { pidfd: pidfd_open(pid, PidfdFlags::empty())?, child };
         server.wait_for_port(start.ports.rtmp, start.dir)?;
-        if !start.has_no_http() {
+        if start.setup.http {
             server.wait_for_port(start.ports.http, start.dir)?;
         }
         Ok(server)
@@ -203,10 +205,6 @@ pub fn last_lines(text: &str) -> String {
 }
 
 impl Start<'_> {
-    fn has_no_http(&self) -> bool {
-        matches!(self.kind, Kind::Floor | Kind::LibnginxModRtmp)
-    }
-
     /// The program and its arguments; configuration is written to `dir`.
     fn command(&self) -> Result<Vec<String>> {
         if let Some(why) = self.programs.missing(self.kind) {
@@ -287,10 +285,8 @@ impl Start<'_> {
 
     fn nginx_conf(&self, module: &str) -> Result<String> {
         let Ports { rtmp, http } = self.ports;
-        let workers = self.setup.workers.max(1);
         let mut application = String::from("live on;");
-        let ours = self.kind == Kind::NgxRtmp;
-        if ours {
+        if self.kind == Kind::NgxRtmp {
             let cache = if self.setup.cache { "3s" } else { "0" };
             application += &format!(" cache_time {cache};");
             if let Merge::Ms(ms) = self.setup.merge {
@@ -305,24 +301,41 @@ impl Start<'_> {
             };
             application += &format!(" {verb} rtmp://127.0.0.1:{}/live;", peer.rtmp);
         }
-        let flv = if ours {
-            format!(
-                "http {{\n    access_log off;\n    sendfile on;\n    server {{\n        listen 127.0.0.1:{http};\n        \
-                 location /live/ {{ flv_live {rtmp}; }}\n        \
-                 location /held {{ limit_rate 1; root {}; }}\n    }}\n}}\n",
+        let mut config = format!(
+            "load_module {module};
+daemon off;
+worker_processes {};
+worker_rlimit_nofile 16384;
+error_log logs/error.log warn;
+pid nginx.pid;
+events {{ worker_connections 8192; }}
+rtmp {{
+    access_log off;
+    server {{
+        listen 127.0.0.1:{rtmp};
+        chunk_size 4096;
+        application live {{ {application} }}
+    }}
+}}
+",
+            self.setup.workers.max(1)
+        );
+        if self.setup.http {
+            config += &format!(
+                "http {{
+    access_log off;
+    sendfile on;
+    server {{
+        listen 127.0.0.1:{http};
+        location /live/ {{ flv_live {rtmp}; }}
+        location /held {{ limit_rate 1; root {}; }}
+    }}
+}}
+",
                 self.held_dir()?
-            )
-        } else {
-            String::new()
-        };
-        Ok(format!(
-            "load_module {module};\n\
-             daemon off;\nworker_processes {workers};\nworker_rlimit_nofile 16384;\n\
-             error_log logs/error.log warn;\npid nginx.pid;\n\
-             events {{ worker_connections 8192; }}\n\
-             rtmp {{\n    access_log off;\n    server {{\n        listen 127.0.0.1:{rtmp};\n        \
-             chunk_size 4096;\n        application live {{ {application} }}\n    }}\n}}\n{flv}"
-        ))
+            );
+        }
+        Ok(config)
     }
 
     /// A file that takes for ever at a byte a second: what a request costs without any module.

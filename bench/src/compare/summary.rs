@@ -9,7 +9,6 @@ use crate::report::{GroupReport, Report, RunReport};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
@@ -174,6 +173,9 @@ fn row(case: &Case, contender: &Contender, results: &Results) -> Option<Row> {
         .filter_map(|column| Some((column.name, results.figure(case.id, &name, column.get)?)))
         .collect();
     let to = |other: &Contender| results.ratio((case.id, &name), (case.id, &other.name()), cost);
+    // where players join or a relay is watched, CPU is not the question
+    let by_cost = matches!(case.work, Work::FanOut { .. } | Work::Churn { .. });
+    let to = |other| by_cost.then(|| to(other)).flatten();
     let floor = case.contenders.iter().find(|other| {
         let same = other.setup.merge == contender.setup.merge;
         let both_at_once =
@@ -260,6 +262,13 @@ pub fn visits_per_s(report: &Report) -> Option<f64> {
     }
 }
 
+fn visit_p50(report: &Report) -> Option<f64> {
+    match report {
+        Report::Churn(churn) => Some(churn.visit.p50),
+        _ => None,
+    }
+}
+
 /// Whatever did not go as it should: messages, connections, players without a picture.
 fn faults(report: &Report) -> Option<f64> {
     let closed = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
@@ -327,6 +336,7 @@ fn columns(case: &Case) -> Vec<Column> {
         Work::Churn { .. } => vec![
             ranged("CPU µs/visit", 1, cost as Get),
             ranged("visits/s", 0, visits_per_s),
+            column("visit p50 ms", 2, visit_p50),
             column("CPU %", 1, cpu_pct),
         ],
         Work::Hold { .. } => vec![ranged("KiB/request", 2, kib_per_player as Get)],
@@ -353,11 +363,19 @@ impl Summary {
             let Some(case) = cases.iter().find(|case| case.id == table.id) else { continue };
             table.write(&columns(case), &mut text);
         }
-        text += "\n## Promises\n\n| promise | measured | at most (or at least) | holds |\n|---|---|---|---|\n";
-        for outcome in &self.promises {
-            // writing to a String does not fail
-            let _ = writeln!(text, "{}", outcome.line());
+        let (measured, not): (Vec<_>, Vec<_>) =
+            self.promises.iter().partition(|outcome| outcome.holds().is_some());
+        if !measured.is_empty() {
+            text += "\n### Promises\n\n| promise | measured | limit | holds |\n|---|---|---|---|\n";
         }
+        for outcome in &measured {
+            text += &outcome.line();
+        }
+        text += &format!(
+            "\n{} of {} promises were measured.\n",
+            measured.len(),
+            measured.len() + not.len()
+        );
         text
     }
 }
