@@ -78,9 +78,12 @@ fn chunk_stream_ids() {
         (65_599, &[1, 255, 255]),
     ];
     for (csid, basic) in cases {
+        let header = Header { csid, timestamp: 0, kind: 9, stream_id: 1 };
         let mut bytes = Vec::new();
-        write(&mut bytes, &Header { csid, timestamp: 0, kind: 9, stream_id: 1 }, &[7], 128);
+        write(&mut bytes, &header, &[7], 128);
         assert!(bytes.starts_with(basic));
+        assert_eq!(bytes.len(), basic.len() + 12);
+        assert_eq!(encoded_len(&header, 1, 128), bytes.len());
         let limits = Limits { max_streams: 65_600, ..Limits::default() };
         let messages = read_pieces(&mut ChunkReader::new(limits), [&bytes[..]]).unwrap();
         assert_eq!(messages[0].csid, csid);
