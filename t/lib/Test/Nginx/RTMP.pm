@@ -311,6 +311,12 @@ sub read_until {
 	return;
 }
 
+# The next video message.
+sub read_video {
+	my ($self, $timeout) = @_;
+	return $self->read_until(sub { $_[0]{type} == RTMP_VIDEO }, $timeout);
+}
+
 # The next audio, video or data message.
 sub read_media {
 	my ($self, $timeout) = @_;

@@ -1,0 +1,60 @@
+#!/usr/bin/perl
+
+# Aggregate messages: good ones are unpacked, bad ones are dropped.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Test::Nginx;
+use Test::Nginx::Abuse;
+use Test::Nginx::Process;
+use Test::Nginx::RTMP;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->plan(6);
+
+abuse_run($t);
+
+###############################################################################
+
+sub part {
+	my ($type, $timestamp, $payload, $pointer) = @_;
+	return chr($type) . substr(pack('N', length $payload), 1)
+		. substr(pack('N', $timestamp), 1) . "\x00" . "\x00\x00\x00" . $payload
+		. pack('N', $pointer // 11 + length $payload);
+}
+
+my $p = rtmp_connect(port(1935), 'live', chunk_size => 65536);
+$p->publish('aggregate');
+my $v = rtmp_connect(port(1935), 'live');
+$v->play('aggregate');
+
+$p->send_message(22, 1000, 1, part(9, 500, key_frame(0)) . part(9, 540, inter_frame(1)));
+my @got = map { $v->read_video() } 1 .. 2;
+is($got[0]{payload}, key_frame(0), 'the first part');
+is($got[1]{payload}, inter_frame(1), 'the second part');
+is($got[0]{timestamp}, 1000, 'starts at the time of the message');
+is($got[1]{timestamp}, 1040, 'goes on in its own time');
+
+my $whole = part(9, 0, key_frame(2));
+$p->send_message(22, 2000, 1, substr($whole, 0, -20));
+$p->send_message(22, 2000, 1, $whole . part(9, 0, key_frame(3), 7));
+$p->send_message(22, 2000, 1, part(22, 0, $whole));
+$p->send_message(22, 2000, 1, "\x09\xff\xff\xff");
+$p->send_video(3000, key_frame(4));
+is($v->read_video()->{payload}, key_frame(4), 'too long, wrong pointer, nested, cut: dropped');
+
+ok(bystanders_unharmed(), 'others go on');
+
+###############################################################################
