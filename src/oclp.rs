@@ -68,36 +68,50 @@ impl Drop for Admitted {
 
 async fn admit(line: &Option<Rc<Callback>>, visit: &Rc<Visit>) -> Result<Admitted, Refusal> {
     let Some(callback) = line else { return Ok(Admitted::default()) };
-    let notice = Notice::new(callback, visit);
-    let (mut decide, decision) = oneshot::channel();
-    // not a part of the session: a client that leaves when the request is on its way may be let in
-    // all the same, and then the server has to hear that it has left
-    task::spawn(async move {
-        let Some(answer) = notice.start(decide.closed()).await else { return };
-        let fail = notice.visit.app.oclp.fail;
-        let told = admission(answer, fail).map(|updates| Told::new(notice, updates));
-        // whoever has left drops what it would get
-        let _ = decide.send(told);
-    })
-    .detach();
-    match decision.await {
-        Ok(told) => Ok(Admitted { told: Some(told?), staying: None }),
-        // the task is gone without an answer only after a panic
-        Err(_) => Err(Refusal::Forbidden("the decision failed")),
-    }
+    let fail = visit.app.oclp.fail;
+    let decided = ask(Notice::new(callback, visit), move |notice, answer| {
+        let updates = admission(&answer, fail)?;
+        let mut told = Told::new(notice);
+        if updates {
+            told.update();
+        }
+        Ok(told)
+    });
+    let told = decided.await.unwrap_or(Err(Refusal::Forbidden("the decision failed")))?;
+    Ok(Admitted { told: Some(told), staying: None })
 }
 
 /// play and publish: what an answer does. Let in, the client's updates are sent or not.
-fn admission(answer: Answer, fail: Fail) -> Result<bool, Refusal> {
+fn admission(answer: &Answer, fail: Fail) -> Result<bool, Refusal> {
     let refused = Err(Refusal::Forbidden("refused by the callback"));
     match answer {
         Answer::Ok => Ok(true),
-        Answer::OtherSuccess(_) => refused,
+        Answer::OtherSuccess => refused,
         Answer::Redirect(_) => refused,
-        Answer::Failure(_) => refused,
+        Answer::Failure => refused,
         Answer::None => match fail {
             Fail::Open => Ok(false),
             Fail::Closed => Err(Refusal::Forbidden("the callback was not answered")),
         },
     }
+}
+
+/// Tells of a start and decides by the answer. `None` only if a panic was caught on the way.
+///
+/// The request is not a part of who asks: a client that leaves when the request is on its way may
+/// have been let in all the same, and then the server has to hear that it has left. So the
+/// decision is made, and dropped.
+async fn ask<T: 'static>(
+    notice: Notice,
+    decide: impl FnOnce(Notice, Answer) -> T + 'static,
+) -> Option<T> {
+    let (mut asker, decision) = oneshot::channel();
+    task::spawn(async move {
+        if let Some(answer) = notice.start(asker.closed()).await {
+            // whoever has left drops what it would get
+            let _ = asker.send(decide(notice, answer));
+        }
+    })
+    .detach();
+    decision.await.ok()
 }

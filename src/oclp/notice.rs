@@ -31,11 +31,11 @@ pub enum Answer {
     /// 200.
     Ok,
     /// 201 to 299.
-    OtherSuccess(StatusCode),
+    OtherSuccess,
     /// 300 to 399.
     Redirect(Redirect),
     /// 400 to 599.
-    Failure(StatusCode),
+    Failure,
     /// No answer, or none that HTTP knows.
     None,
 }
@@ -58,8 +58,8 @@ impl Notice {
         (Rc::as_ptr(&self.callback), self.visit.key.clone())
     }
 
-    /// Tells the server of the start, and gives its answer; [`Answer::None`] at once if nobody
-    /// waits for it any more before it is asked.
+    /// Tells the server of the start, and gives its answer. `None`: `left` was ready before the
+    /// server was asked, so it does not know.
     pub async fn start(&self, left: impl Future<Output = ()>) -> Option<Answer> {
         let result = self.send(Act::Start, left).await;
         if let Err(Error::Left) = result {
@@ -127,12 +127,12 @@ impl Answer {
         let mut header = |name: &str| head.headers.remove(name).map(|v| v.as_bytes().to_vec());
         match head.status.as_u16() {
             200 => Answer::Ok,
-            201..=299 => Answer::OtherSuccess(head.status),
+            201..=299 => Answer::OtherSuccess,
             300..=399 => Answer::Redirect(Redirect {
                 location: header("location"),
                 domain: header("domain"),
             }),
-            400..=599 => Answer::Failure(head.status),
+            400..=599 => Answer::Failure,
             _ => Answer::None,
         }
     }

@@ -14,6 +14,7 @@ use crate::nginx::task;
 /// update that is under way, even if the worker is about to leave.
 pub struct Told {
     notice: Notice,
+    updates: Option<oneshot::Sender<()>>,
     end: Option<oneshot::Sender<End>>,
     /// What must not end before the server knows of this end.
     then: Option<Rc<Staying>>,
@@ -26,17 +27,25 @@ struct End {
 }
 
 impl Told {
-    /// The start was told. Updates are sent only if the line asks for them and `updates` is true.
-    pub fn new(notice: Notice, updates: bool) -> Self {
+    /// The start was told.
+    pub fn new(notice: Notice) -> Self {
         let callback = &notice.callback;
-        let updates = updates && callback.updates;
-        let end = (updates || callback.done).then(|| {
-            let (end, ended) = oneshot::channel();
-            // bounded by the timeouts of two requests, once the end has come
-            task::spawn(go_on(notice.clone(), updates, ended)).detach();
-            end
-        });
-        Told { notice, end, then: None }
+        if !callback.updates && !callback.done {
+            return Told { notice, updates: None, end: None, then: None };
+        }
+        let (updates, begin) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        // bounded by the timeouts of two requests, once the end has come
+        task::spawn(go_on(notice.clone(), begin, ended)).detach();
+        Told { notice, updates: Some(updates), end: Some(end), then: None }
+    }
+
+    /// From now on updates are sent, if the line asks for them.
+    pub fn update(&mut self) {
+        if let Some(updates) = self.updates.take() {
+            // the task is gone only after a panic, and then nothing is told any more
+            let _ = updates.send(());
+        }
     }
 
     /// Lets `staying` end behind this.
@@ -50,14 +59,16 @@ impl Drop for Told {
         let Some(end) = self.end.take() else { return };
         let in_turn = self.notice.callback.call.in_turn();
         let ending = in_turn.then(|| Ending::new(self.notice.subject()));
-        // the task is gone only after a panic, and then nothing is told any more
+        // see `update`
         let _ = end.send(End { _ending: ending, _then: self.then.take() });
     }
 }
 
 /// The next update goes out `update=` after the answer to the last, never beside it.
-async fn go_on(notice: Notice, updates: bool, mut ended: oneshot::Receiver<End>) {
-    let end = if updates {
+async fn go_on(notice: Notice, begin: oneshot::Receiver<()>, mut ended: oneshot::Receiver<End>) {
+    // an error is the end, if no update was wanted before it
+    let begun = begin.await.is_ok();
+    let end = if begun && notice.callback.updates {
         loop {
             match task::timeout(notice.callback.update, &mut ended).await {
                 Some(end) => break end,
