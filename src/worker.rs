@@ -27,6 +27,7 @@ pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
         }
     }
     oclp::init(&main);
+    task::start();
     Ok(())
 }
 

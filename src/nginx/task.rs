@@ -38,6 +38,15 @@ fn run_queued() {
     }
 }
 
+/// Has the loop turn once without waiting: the tasks that are spawned before its first turn would
+/// else wait for whatever event comes first.
+pub fn start() {
+    thread_local! {
+        static TURN: Event = Event::new(|| ());
+    }
+    TURN.with(Event::post_next);
+}
+
 /// Drops the tasks that are due, at the end of a worker: they would keep their connections open
 /// until nginx has freed the memory of both.
 pub fn exit() {
