@@ -185,6 +185,12 @@ fn lines(path: &Path, title: &str, axes: (&str, &str), all: &[Line]) -> Result<(
     if all.is_empty() || y_max <= 0.0 {
         return Ok(());
     }
+    // the legend goes where the lines are not
+    let rises = all
+        .iter()
+        .any(|(_, points)| points.last().map(|last| last.1) > points.first().map(|first| first.1));
+    let legend =
+        if rises { SeriesLabelPosition::UpperLeft } else { SeriesLabelPosition::UpperRight };
     let area = SVGBackend::new(path, (WIDTH, 420)).into_drawing_area();
     let draw = || -> std::result::Result<(), DrawingAreaErrorKind<std::io::Error>> {
         area.fill(&WHITE)?;
@@ -218,7 +224,7 @@ fn lines(path: &Path, title: &str, axes: (&str, &str), all: &[Line]) -> Result<(
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(legend)
             .background_style(WHITE.mix(0.8))
             .border_style(FAINT)
             .label_font(ink(13))

@@ -243,8 +243,10 @@ pub fn cpu_pct(report: &Report) -> Option<f64> {
     }
 }
 
+/// Of fewer than 100 players, what a server takes once for all of them would be told as theirs.
 pub fn kib_per_player(report: &Report) -> Option<f64> {
     match report {
+        Report::Run(run) if run.players < 100 => None,
         Report::Run(run) => Some(run.memory.as_ref()?.per_player_kib),
         Report::Hold(hold) => Some(hold.per_connection_kib),
         Report::Churn(_) => None,
