@@ -16,6 +16,7 @@ mod log;
 mod metadata;
 mod nginx;
 mod oclp;
+mod relay;
 mod session;
 mod variables;
 mod visit;

@@ -465,6 +465,7 @@ impl Session {
             flash_ver: connect.flash_ver.clone(),
             scheme: "rtmp",
             hops: connect.hops,
+            via: connect.via.clone(),
             inner: self.listen.is_none(),
         });
         self.visit.replace(Some(visit.clone()));

@@ -42,6 +42,8 @@ pub struct Visit {
     pub scheme: &'static str,
     /// Relays that the stream came through, or the request for it.
     pub hops: u32,
+    /// The marks of those relays.
+    pub via: Vec<u8>,
     /// Another worker of this machine: what it asks for was decided there.
     pub inner: bool,
 }

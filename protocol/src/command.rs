@@ -25,6 +25,8 @@ pub const CAPABILITIES: f64 = 31.0;
 
 /// The member of connect that counts the relays a stream has come through.
 pub const HOPS: &str = "ngxRtmpHops";
+/// The member of connect that tells which relays they are: their marks, with commas in between.
+pub const VIA: &str = "ngxRtmpVia";
 
 /// Why a payload is not a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -145,6 +147,8 @@ pub struct Connect {
     pub caps_ex: u32,
     /// Relays the stream has come through; 0 for an ordinary client.
     pub hops: u32,
+    /// The marks of those relays; empty for an ordinary client.
+    pub via: Vec<u8>,
 }
 
 impl From<&Command> for Connect {
@@ -176,6 +180,7 @@ impl From<&Command> for Connect {
             // float to integer saturates, and makes NaN 0
             caps_ex: number(b"capsEx") as u32,
             hops: number(HOPS.as_bytes()) as u32,
+            via: text(VIA.as_bytes()),
         }
     }
 }
@@ -183,7 +188,7 @@ impl From<&Command> for Connect {
 impl Connect {
     /// The values of a connect command that says this, transaction 1. Texts that are empty are left
     /// out; the Enhanced RTMP fields are there if `enhanced`, claiming to forward every codec, and
-    /// the hop count if it is not 0.
+    /// the hop count and the marks if there are any.
     pub fn request(&self, publishing: bool) -> Vec<Value> {
         let mut members: Members = vec![(b"app".to_vec(), Value::from(self.app.as_slice()))];
         if publishing {
@@ -207,6 +212,9 @@ impl Connect {
         }
         if self.hops > 0 {
             members.push((HOPS.into(), Value::from(f64::from(self.hops))));
+        }
+        if !self.via.is_empty() {
+            members.push((VIA.into(), Value::from(self.via.as_slice())));
         }
         vec!["connect".into(), 1.0.into(), Value::Object(members)]
     }

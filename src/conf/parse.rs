@@ -91,6 +91,14 @@ impl Parse {
         }
     }
 
+    /// The name of the application block being parsed.
+    pub fn application(&self) -> Option<&[u8]> {
+        match self.level {
+            Level::Application => Some(&self.servers.last()?.applications.last()?.0),
+            _ => None,
+        }
+    }
+
     /// At the opening brace of `server`.
     pub fn open_server(&mut self) {
         self.servers.push(ServerBlock::default());

@@ -1,11 +1,22 @@
 //! How streams are relayed from and to other servers.
 
-use super::directive::{flag, setting, time, Directive, MSA, ONE};
+use std::rc::Rc;
+
+use super::directive::{any, flag, setting, time, Directive, A, MSA, ONE, SOME};
+use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
+use crate::relay::target::{Scheme, Url};
+use crate::variables::Template;
 
 settings! {
     /// How streams are relayed from and to other servers.
     pub struct RelayConf, RelayScope {
+        /// Where every stream that is published goes.
+        pub push: Vec<Rc<RelayLine>>,
+        /// Where a stream comes from that is played and not published.
+        pub pull: Option<Rc<RelayLine>>,
+        /// How long a pull goes on without players.
+        pub pull_linger: Msec,
         /// The buffer length that an origin is told.
         pub relay_buffer: Msec,
         /// The delay after the first failure of a relay.
@@ -22,8 +33,57 @@ settings! {
     }
 }
 
+/// One line `push` or `pull`. What it leaves out is taken from the url, else from the client.
+#[derive(Debug)]
+pub struct RelayLine {
+    /// The server, and those to try when it fails; never empty.
+    pub urls: Vec<RelayUrl>,
+    /// The host that the other server is told in tcUrl or `Host`.
+    pub domain: Option<Template>,
+    /// The application there.
+    pub app: Option<Template>,
+    /// The stream's name there.
+    pub name: Option<Template>,
+    /// The query behind that name.
+    pub args: Option<Template>,
+    /// tcUrl as a whole.
+    pub tc_url: Option<Template>,
+    /// pageUrl, or `Referer`.
+    pub page_url: Option<Template>,
+    /// swfUrl.
+    pub swf_url: Option<Template>,
+    /// flashVer, or `User-Agent`.
+    pub flash_ver: Option<Template>,
+    /// Pulls the stream of this name as long as nginx runs.
+    pub keep: Option<Vec<u8>>,
+}
+
+/// An url of a relay.
+#[derive(Debug)]
+pub struct RelayUrl {
+    /// What it begins with.
+    pub scheme: Scheme,
+    /// What stands behind `://`.
+    pub rest: Template,
+}
+
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
+    setting(c"push", A, None, SOME, |scope, args| {
+        let line = RelayLine::read(args)?;
+        scope.relay.push.get_or_insert_default().push(Rc::new(line));
+        Ok(())
+    }),
+    any(c"pull", A, None, SOME, |parse, args| {
+        let line = RelayLine::read(args)?;
+        if line.keep.is_some() && any_application(parse) {
+            return Err(ConfError::other(
+                "a static \"pull\" must stand in an application that has a name",
+            ));
+        }
+        value::once(&mut parse.scope().relay.pull, Some(Rc::new(line)))
+    }),
+    time(c"pull_linger", MSA, "0s", |s| &mut s.relay.pull_linger),
     time(c"relay_buffer", MSA, "5s", |s| &mut s.relay.relay_buffer),
     setting(c"failed_reconnect", MSA, Some("50ms"), ONE, |scope, args| {
         value::once(&mut scope.relay.failed_reconnect, delay(args)?)
@@ -45,5 +105,132 @@ fn delay(args: &Args<'_>) -> Result<Msec, ConfError> {
     match value::time(args.first())? {
         0 => Err(ConfError::invalid(args.first(), "a time longer than 0")),
         delay => Ok(delay),
+    }
+}
+
+fn any_application(parse: &mut Parse) -> bool {
+    parse.application().is_none_or(|name| name == b"*")
+}
+
+/// What may stand in a line, for messages.
+const PUSH_WORDS: &str = "an rtmp:// url, or one of \"domain=\", \"app=\", \"name=\", \"pargs=\", \
+    \"tc_url=\", \"page_url=\", \"swf_url=\", \"flash_ver=\", \"referer=\" and \"user_agent=\"";
+const PULL_WORDS: &str = "an rtmp:// or http:// url, \"static\", or one of \"domain=\", \"app=\", \
+    \"name=\", \"pargs=\", \"tc_url=\", \"page_url=\", \"swf_url=\", \"flash_ver=\", \"referer=\" \
+    and \"user_agent=\"";
+
+impl RelayLine {
+    /// Reads the words of a line. Those of arut's module (`tcUrl=`, `playPath=`, …) are understood
+    /// too; `live`, `start=` and `stop=`, which only recordings need, have no effect.
+    fn read(args: &Args<'_>) -> Result<Self, ConfError> {
+        let pull = args.name == "pull";
+        let allowed = if pull { PULL_WORDS } else { PUSH_WORDS };
+        let mut line = RelayLine {
+            urls: Vec::new(),
+            domain: None,
+            app: None,
+            name: None,
+            args: None,
+            tc_url: None,
+            page_url: None,
+            swf_url: None,
+            flash_ver: None,
+            keep: None,
+        };
+        let (mut play_path, mut keep) = (None, false);
+        for &word in args.values() {
+            let key_value = split_parameter(word);
+            let slot = match key_value {
+                Some((key, value)) => match key.as_slice() {
+                    b"domain" => Some((&mut line.domain, value)),
+                    b"app" => Some((&mut line.app, value)),
+                    b"name" => Some((&mut line.name, value)),
+                    b"playpath" => Some((&mut play_path, value)),
+                    b"pargs" => Some((&mut line.args, value)),
+                    b"tcurl" => Some((&mut line.tc_url, value)),
+                    b"pageurl" | b"referer" => Some((&mut line.page_url, value)),
+                    b"swfurl" => Some((&mut line.swf_url, value)),
+                    b"flashver" | b"useragent" => Some((&mut line.flash_ver, value)),
+                    b"live" | b"start" | b"stop" => continue,
+                    _ => return Err(ConfError::invalid(word, allowed)),
+                },
+                None if word == b"static" && pull => {
+                    keep = true;
+                    continue;
+                }
+                None if word == b"live" => continue,
+                None => None,
+            };
+            match slot {
+                Some((slot @ None, value)) => *slot = Some(Template::compile(value)?),
+                Some((Some(_), _)) => {
+                    let word = value::text(word);
+                    return Err(ConfError::other(format!("duplicate parameter \"{word}\"")));
+                }
+                None => line.urls.push(read_url(word, pull, allowed)?),
+            }
+        }
+        if line.urls.is_empty() {
+            let name = args.name;
+            return Err(ConfError::other(format!("\"{name}\" directive needs an url")));
+        }
+        if keep {
+            line.keep_up(play_path)?;
+        } else if play_path.is_some() {
+            line.name = play_path;
+        }
+        Ok(line)
+    }
+
+    /// `static`: `name=` names the stream here, and there if neither the url nor `playPath=` does.
+    fn keep_up(&mut self, play_path: Option<Template>) -> Result<(), ConfError> {
+        let name = self.name.as_ref().and_then(Template::constant).filter(|name| !name.is_empty());
+        let Some(name) = name.map(<[u8]>::to_vec) else {
+            return Err(ConfError::other(
+                "a static \"pull\" needs \"name=\", the name of the stream, without variables",
+            ));
+        };
+        let named = |url: &RelayUrl| match url.rest.constant() {
+            Some(rest) => Url::split(url.scheme, rest).is_some_and(|url| url.name.is_some()),
+            None => true,
+        };
+        self.keep = Some(name);
+        if play_path.is_some() || self.urls.iter().any(named) {
+            self.name = play_path;
+        }
+        Ok(())
+    }
+}
+
+/// Splits `key=value`; the key in lower case and without underscores, so that each is one word for
+/// `tc_url` and `tcUrl`. `None` for an url, whose query may hold such signs too.
+fn split_parameter(word: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let at = word.iter().position(|byte| *byte == b'=')?;
+    let (key, value) = (&word[..at], &word[at + 1..]);
+    if !key.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_') {
+        return None;
+    }
+    let key = key.iter().filter(|byte| **byte != b'_').map(u8::to_ascii_lowercase).collect();
+    Some((key, value))
+}
+
+fn read_url(word: &[u8], pull: bool, allowed: &str) -> Result<RelayUrl, ConfError> {
+    let (scheme, rest) = match Scheme::of(word) {
+        Some((Scheme::Http, _)) if !pull => {
+            return Err(ConfError::invalid(word, "an rtmp:// url: HTTP-FLV is only pulled"))
+        }
+        Some(split) => split,
+        None if word.windows(3).any(|part| part == b"://") => {
+            return Err(ConfError::invalid(word, allowed))
+        }
+        // as in arut's module
+        None => (Scheme::Rtmp, word),
+    };
+    let rest = Template::compile(rest)?;
+    match rest.constant() {
+        Some(constant) if Url::split(scheme, constant).is_none() => {
+            Err(ConfError::invalid(word, format!("{allowed}, with a host and a valid port")))
+        }
+        _ => Ok(RelayUrl { scheme, rest }),
     }
 }

@@ -1,0 +1,106 @@
+//! Relays that lead back to where they came from.
+//!
+//! Each relay says how many there were before it, and which: a list of marks, one for each stream
+//! and machine that it came through. Only the machine that made a mark knows it again.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::OnceLock;
+
+use super::target::{Scheme, Target};
+use crate::conf::{self, ngx::Address};
+use crate::live::Key;
+use crate::nginx::log;
+use crate::nginx::random;
+use crate::visit::{Refusal, Visit};
+
+/// Relays that a stream may come through. A cluster has two or three levels.
+pub const MAX_HOPS: u32 = 8;
+/// Characters of a mark.
+const MARK: usize = 16;
+/// The longest list of marks, with commas between them.
+const MAX_VIA: usize = MAX_HOPS as usize * (MARK + 1);
+
+static INSTANCE: OnceLock<[u8; 32]> = OnceLock::new();
+
+/// Chooses what this nginx knows its marks by. Called in the master before it forks, so that all
+/// workers of all generations know each other's.
+pub fn init() {
+    INSTANCE.get_or_init(random::seed);
+}
+
+fn mark(key: &Key) -> String {
+    let mut hasher = DefaultHasher::new();
+    INSTANCE.get_or_init(random::seed).hash(&mut hasher);
+    key.hash(&mut hasher);
+    format!("{:0MARK$x}", hasher.finish())
+}
+
+/// What a relay for the stream of `visit` tells of those before it, and of itself.
+pub fn via(visit: &Visit) -> Vec<u8> {
+    let mark = mark(&visit.key);
+    match visit.via.is_empty() {
+        true => mark.into_bytes(),
+        false => [visit.via.as_slice(), b",", mark.as_bytes()].concat(),
+    }
+}
+
+/// Lets a client in unless it is a relay that has come through too many others, or through here.
+pub fn admit(visit: &Visit) -> Result<(), Refusal> {
+    let from = || String::from_utf8_lossy(&visit.remote_addr);
+    if visit.hops > MAX_HOPS || visit.via.len() > MAX_VIA {
+        log::error!(
+            log::cycle(),
+            "rtmp: a relay of \"{}\" is refused, it has come through more than {MAX_HOPS} others, \
+             client: {}",
+            visit.key,
+            from()
+        );
+        return Err(Refusal::NotFound("too many relays"));
+    }
+    let own = mark(&visit.key);
+    if visit.via.split(|byte| *byte == b',').any(|mark| mark == own.as_bytes()) {
+        log::error!(
+            log::cycle(),
+            "rtmp: a relay of \"{}\" is refused, it has come through here before: a loop, client: {}",
+            visit.key,
+            from()
+        );
+        return Err(Refusal::NotFound("relays make a loop"));
+    }
+    Ok(())
+}
+
+/// Whether `target` at `address` is this very stream: one of our own listening addresses, and the
+/// key that the relay is for.
+pub fn is_self(target: &Target, address: SocketAddr, visit: &Visit) -> bool {
+    if target.scheme != Scheme::Rtmp
+        || *target.app != *visit.key.app
+        || *target.name != *visit.key.name
+    {
+        return false;
+    }
+    let Some(main) = conf::main_conf() else { return false };
+    let host = target.domain.split(|byte| *byte == b':').next().unwrap_or_default();
+    let domain = host.to_ascii_lowercase();
+    let ip = address.ip().to_canonical();
+    main.listens.iter().any(|listen| match &listen.address {
+        Address::Ip(own) => {
+            let takes = match own.ip() {
+                wildcard if wildcard.is_unspecified() => {
+                    wildcard.is_ipv4() == ip.is_ipv4() && is_local(ip)
+                }
+                own => own.to_canonical() == ip,
+            };
+            own.port() == address.port()
+                && takes
+                && listen.server_for(&domain).id.as_str() == &*visit.key.server
+        }
+        Address::Unix(_) => false,
+    })
+}
+
+/// Whether the address is one of this machine's: only those can be bound.
+fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
