@@ -12,12 +12,13 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
 use IO::Socket::UNIX;
+use Socket qw/ unpack_sockaddr_in /;
 use Test::Nginx;
 use Test::Nginx::Conf;
 use Test::Nginx::Process;
 use Test::Nginx::RTMP;
 
-my $t = Test::Nginx->new()->has(qw/unix/)->plan(37);
+my $t = Test::Nginx->new()->has(qw/unix/)->plan(40);
 
 my $conf = <<'EOT';
 
@@ -51,6 +52,13 @@ rtmp {
         application live { live on; }
     }
 
+    server {
+        listen 127.0.0.1:%%PORT_25025%%;
+        listen 127.0.0.1:%%PORT_25026%% so_keepalive=off;
+        so_keepalive on;
+        application live { live on; }
+    }
+
     # changed at reload
     server {
         listen 127.0.0.1:%%PORT_25022%%;
@@ -81,6 +89,34 @@ is(join(' ', map { server_of(25021) } 1 .. 16), join(' ', (1003) x 16),
 my $unix = IO::Socket::UNIX->new(
 	Peer => $t->testdir() . '/rtmp.sock', Timeout => 5);
 ok($unix, 'unix socket');
+
+# TCP keepalive, as the kernel tells it
+
+sub keepalive_of {
+	my ($port) = @_;
+	my $client = rtmp_connect(port($port), 'live');
+	my $peer = client_port($client);
+	my $line;
+	# there is one timer to see, and that of what is not acknowledged comes first
+	wait_for {
+		($line) = grep { /:$peer\b/ }
+			`ss -tnoH state established sport = :@{[port($port)]}`;
+		$line && $line !~ /timer:\(on/;
+	};
+	return $line =~ /keepalive,(\w+)/ ? "after $1" : 'off';
+}
+
+sub client_port {
+	my ($client) = @_;
+	return (unpack_sockaddr_in(getsockname($client->{socket})))[0];
+}
+
+SKIP: {
+	skip 'no ss', 3 unless grep { -x "$_/ss" } split /:/, $ENV{PATH};
+	like(keepalive_of(25021), qr/^after (?:29|30)sec/, 'so_keepalive of listen');
+	like(keepalive_of(25025), qr/^after \d+/, 'so_keepalive of the server');
+	is(keepalive_of(25026), 'off', 'so_keepalive=off of listen');
+}
 
 # reload: an address stays open, one goes, one comes
 

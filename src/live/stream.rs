@@ -280,6 +280,7 @@ impl Stream {
         if let Some(source) = &new {
             source.on_air(true);
             self.repeat_headers();
+            self.flush_soon();
         }
         for sink in sinks {
             sink.source(new.is_some());

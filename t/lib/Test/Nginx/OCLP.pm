@@ -12,7 +12,8 @@ package Test::Nginx::OCLP;
 # An event is 'CALL ACT', or 'CALL', or '*'; the answer given last that fits
 # counts.  An answer has status (200), headers (a list of pairs), body, delay
 # (seconds), or instead of all these raw: bytes, after which the connection is
-# closed; fill: so many bytes after them, as fast as they go; or hang: 1, nothing.
+# closed, unless keep is 1; fill: so many bytes after them, as fast as they go,
+# fill_with: repeated; or hang: 1, nothing.
 
 use warnings;
 use strict;
@@ -279,9 +280,9 @@ sub _answer {
 	return $connection->{last} = 1 if $answer->{hang};
 	my $bytes = $answer->{raw};
 	if (defined $bytes) {
-		$connection->{last} = 1;
+		@$connection{qw/ last end /} = (1, 1) if !$answer->{keep};
 		$connection->{fill} = $answer->{fill} // 0;
-		$connection->{end} = 1;
+		$connection->{with} = $answer->{fill_with} // 'x';
 	} else {
 		my $body = $answer->{body} // '';
 		my @headers = @{$answer->{headers} // []};
@@ -305,7 +306,8 @@ sub _write {
 	while (length $connection->{out} || $connection->{fill}) {
 		if (!length $connection->{out}) {
 			my $n = $connection->{fill} < $BLOCK ? $connection->{fill} : $BLOCK;
-			$connection->{out} = 'x' x $n;
+			my $with = $connection->{with};
+			$connection->{out} = substr($with x ($n / length($with) + 1), 0, $n);
 			$connection->{fill} -= $n;
 		}
 		my $n = syswrite($connection->{socket}, $connection->{out});
