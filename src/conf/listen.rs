@@ -99,6 +99,16 @@ pub enum Keepalive {
     },
 }
 
+impl ServerConf {
+    /// What the directive `so_keepalive` says, for listening sockets to hand down.
+    fn keepalive(&self) -> Keepalive {
+        match self.so_keepalive {
+            true => Keepalive::On { idle: 0, interval: 0, count: 0 },
+            false => Keepalive::Off,
+        }
+    }
+}
+
 /// The addresses of all servers, while they are parsed.
 #[derive(Default)]
 pub struct Addresses {
@@ -314,7 +324,9 @@ impl Addresses {
                 }
             }
             port.listens.push(own.clone());
-            cf.listen(&known.addr, &known.options, &raw const *port)?;
+            let mut options = known.options.clone();
+            options.so_keepalive.get_or_insert(own.default_server.keepalive());
+            cf.listen(&known.addr, &options, &raw const *port)?;
             ports.push(port);
         }
         Ok(ports)

@@ -38,7 +38,8 @@ settings! {
         pub play_restart: bool,
         /// The drift that the older modules corrected: absolute timestamps leave none.
         pub sync: Option<Msec>,
-        /// Whether audio and video share a chunk stream.
+        /// Whether audio and video share a chunk stream, and so a clock, in the older modules:
+        /// absolute timestamps need none.
         pub interleave: bool,
         /// A time to gather messages for one write, as the older modules name it; 0: `merge_window`.
         pub buffer: Msec,

@@ -22,7 +22,7 @@ settings! {
         pub chunk_size: usize,
         /// A longer message ends the session, in bytes.
         pub max_message: usize,
-        /// TCP keepalive.
+        /// TCP keepalive, which accepted sockets have from the listening one.
         pub so_keepalive: bool,
         /// TCP_NODELAY.
         pub tcp_nodelay: bool,
