@@ -13,6 +13,7 @@ use std::task::{ready, Context, Poll};
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::request::Request;
+use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
@@ -59,6 +60,8 @@ pub enum Error {
     Request(http::Error),
     /// The connection broke, or what came is no answer of HTTP's.
     Http(hyper::Error),
+    /// No final status of HTTP's (RFC 9110, 15).
+    Status(StatusCode),
 }
 
 impl fmt::Display for Error {
@@ -74,6 +77,7 @@ impl fmt::Display for Error {
                 Some(cause) => write!(f, "{error}: {cause}"),
                 None => write!(f, "{error}"),
             },
+            Error::Status(status) => write!(f, "status {}", status.as_u16()),
         }
     }
 }
@@ -209,6 +213,9 @@ impl Lease {
             .map_err(Error::Request)?;
         let answer = self.open.sender.send_request(request).await.map_err(Error::Http)?;
         let (head, body) = answer.into_parts();
+        if !(200..600).contains(&head.status.as_u16()) {
+            return Err(Error::Status(head.status));
+        }
         task::spawn(self.finish(body)).detach();
         Ok(head)
     }
