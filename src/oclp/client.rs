@@ -36,8 +36,10 @@ const MAX_IN_FLIGHT: usize = 1024;
 const CONNECTIONS: usize = 64;
 /// ...which it does not if a request had to wait longer than this for one of them, in milliseconds.
 const PATIENCE: u64 = 10;
-/// How long a connection is kept without a request, in milliseconds: as long as nginx's own.
-const KEEPALIVE: u64 = 60_000;
+/// How long a connection is kept without a request, in milliseconds: shorter than servers keep it
+/// by default (from 2 s), so that none is closed just when it is used. A request whose connection
+/// breaks could only be sent again at the risk that it is heard twice.
+const KEEPALIVE: u64 = 1500;
 /// The header of an answer, in bytes: twice what proxies take, and the least that hyper can hold.
 const MAX_HEADER: usize = 8 * 1024;
 /// The body of an answer says nothing; a longer one costs the connection. In bytes.
@@ -98,36 +100,10 @@ pub async fn get(
     left: impl Future<Output = ()>,
 ) -> Result<Answer, Error> {
     let exchange = async {
-        let mut lease = unless(left, Lease::new(callback, resolver)).await?;
-        loop {
-            let reused = lease.reused;
-            match lease.exchange(callback, target).await {
-                // the server closed an idle connection just when we used it (RFC 9112, 9.3.1)
-                Err(Error::Http(error)) if reused && broken(&error) => {
-                    lease = Lease::new(callback, resolver).await?;
-                }
-                result => return result,
-            }
-        }
+        let lease = unless(left, Lease::new(callback, resolver)).await?;
+        lease.exchange(callback, target).await
     };
     task::timeout(timeout, exchange).await.unwrap_or(Err(Error::TimedOut))
-}
-
-/// Whether the connection ended without a byte of an answer.
-fn broken(error: &hyper::Error) -> bool {
-    let reset = || {
-        let cause = std::error::Error::source(error)?.downcast_ref::<io::Error>()?;
-        Some(matches!(
-            cause.kind(),
-            io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-        ))
-    };
-    error.is_canceled()
-        || error.is_closed()
-        || error.is_incomplete_message()
-        || reset() == Some(true)
 }
 
 /// Waits for `future` unless `left` is ready first.
@@ -180,8 +156,6 @@ struct Open {
 struct Lease {
     server: Rc<Server>,
     open: Open,
-    /// The connection has carried a request before.
-    reused: bool,
     _in_flight: Option<OwnedSemaphorePermit>,
     /// None beyond [`CONNECTIONS`].
     _place: Option<OwnedSemaphorePermit>,
@@ -193,14 +167,12 @@ impl Lease {
         let in_flight = IN_FLIGHT.with(Arc::clone).acquire_owned().await.ok();
         let server = Server::of(callback);
         let place = task::timeout(PATIENCE, server.places.clone().acquire_owned()).await;
-        let idle = server.take_idle();
-        let reused = idle.is_some();
-        let open = match idle {
+        let open = match server.take_idle() {
             Some(open) => open,
             None => Open::new(callback, resolver).await?,
         };
         let place = place.and_then(Result::ok);
-        Ok(Lease { server, open, reused, _in_flight: in_flight, _place: place })
+        Ok(Lease { server, open, _in_flight: in_flight, _place: place })
     }
 
     async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Answer, Error> {

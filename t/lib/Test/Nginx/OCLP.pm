@@ -101,9 +101,17 @@ sub answer {
 	return $self;
 }
 
+# The same, but each request gets one of the answers by chance.
+sub answer_by_chance {
+	my ($self, $event, @answers) = @_;
+	push @{$self->{answers}}, { event => $event, answers => \@answers, chance => 1 };
+	$self->_write_rules();
+	return $self;
+}
+
 # The requests so far, of an event or of all: hashes with what the parameters
 # say, decoded; args, the text behind those of the event, as it came; line,
-# target, headers; time, and connection, a number.
+# target, headers; time; connection, a number; and answer, the status given.
 sub requests {
 	my ($self, $event) = @_;
 
@@ -232,8 +240,11 @@ sub _next {
 		my $request = _parse($1);
 		$request->{connection} = $connection->{number};
 		$request->{time} = time();
+		my $answer = $self->_rule($request);
+		$request->{answer} = $answer->{hang} || defined $answer->{raw} ? 0
+			: $answer->{status} // 200;
 		print {$self->{log}} JSON::PP->new()->latin1()->encode($request), "\n";
-		$self->_answer($connection, $self->_rule($request));
+		$self->_answer($connection, $answer);
 	}
 }
 
@@ -268,6 +279,7 @@ sub _rule {
 	for my $i (reverse 0 .. $#$rules) {
 		next unless _fits($rules->[$i]{event}, $request);
 		my $answers = $rules->[$i]{answers};
+		return $answers->[rand @$answers] if $rules->[$i]{chance};
 		my $n = $self->{given}{$i}++;
 		return $answers->[$n] // $answers->[-1];
 	}
