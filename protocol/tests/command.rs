@@ -110,6 +110,7 @@ fn request_is_understood_by_ourselves() {
         flash_ver: b"LNX 9,0,124,2".to_vec(),
         enhanced: true,
         hops: 3,
+        via: b"a,b,c".to_vec(),
         ..Connect::default()
     };
     let command = parse(&connect.request(true));
@@ -120,7 +121,7 @@ fn request_is_understood_by_ourselves() {
     let four_cc_list = vec![b"*".to_vec()];
     assert_eq!(understood, Connect { four_cc_list, caps_ex: CAPS_FORWARD, ..connect.clone() });
 
-    let plain = Connect { enhanced: false, hops: 0, ..connect };
+    let plain = Connect { enhanced: false, hops: 0, via: Vec::new(), ..connect };
     let understood = Connect::from(&parse(&plain.request(false)));
     assert_eq!(understood, plain);
 }
