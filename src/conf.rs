@@ -68,14 +68,14 @@ pub mod value;
 
 pub use access::{AccessRule, Kind};
 pub use listen::Listen;
-pub use live::{LiveConf, MergeWindow, Meta, OutQueue};
+pub use live::{LiveConf, MergeWindow, Meta};
 pub use log::LogTarget;
-pub use ngx::{main_conf, main_conf_of};
+pub use ngx::main_conf;
 pub use oclp::OclpConf;
 pub use relay::RelayConf;
 pub use resolver::ResolverConf;
 pub use session::SessionConf;
-pub use value::{ConfError, Msec};
+pub use value::Msec;
 
 /// The type of nginx modules whose directives stand in the `rtmp` block: "RTMP".
 pub const RTMP_MODULE_TYPE: usize = 0x504d_5452;
@@ -151,7 +151,7 @@ pub struct MainConf {
     /// Whom to tell that a worker has started.
     pub oclp_proc: Option<Rc<oclp::Callback>>,
     // what nginx's listening sockets point at
-    _ports: Vec<Box<listen::Port>>,
+    _ports: Vec<Rc<listen::Port>>,
 }
 
 /// A `server` block. Its session settings are read as its own fields.
@@ -163,8 +163,6 @@ pub struct ServerConf {
     pub names: Vec<String>,
     /// How its clients' connections are treated.
     pub session: SessionConf,
-    /// Name servers.
-    pub resolver: ResolverConf,
     applications: HashMap<Vec<u8>, Rc<AppConf>>,
 }
 

@@ -82,7 +82,7 @@ sub declared {
 	find({ no_chdir => 1, wanted => sub {
 		return if !/\.rs$/;
 		my $source = text($_);
-		while ($source =~ /\b(?:flag|time|size|number|setting|any|block)\(\s*
+		while ($source =~ /\b(?:flag|time|size|number|setting|accepted|any|block)\(\s*
 				c"(\w+)",\s*(\w+),\s*
 				(?:Some\(\s*"([^"]*)"|"([^"]*)"|[\w:]+)/xg)
 		{

@@ -62,6 +62,8 @@ pub enum Set {
     Setting(fn(&mut Scope, &Args<'_>) -> Result<(), ConfError>),
     /// Something that concerns more than the settings of the block it stands in.
     Any(fn(&mut Parse, &Args<'_>) -> Result<(), ConfError>),
+    /// Nothing: the older modules have it, and their configurations should load. The word is checked.
+    Accepted(fn(&[u8]) -> Result<(), ConfError>),
     /// A block: what to do at its opening and at its closing brace, and the context inside.
     Block {
         /// At `{`.
@@ -91,6 +93,7 @@ impl Directive {
                 value::once(slot(parse.scope()), value::number(args.first(), range)?)
             }
             Set::Setting(set) => set(parse.scope(), args),
+            Set::Accepted(check) => check(args.first()),
             Set::Any(set) | Set::Block { open: set, .. } => set(parse, args),
         }
     }
@@ -147,6 +150,16 @@ pub const fn setting(
     set: fn(&mut Scope, &Args<'_>) -> Result<(), ConfError>,
 ) -> Directive {
     Directive { name, contexts, arity, default, set: Set::Setting(set) }
+}
+
+/// Declares a directive that has no effect here.
+pub const fn accepted(
+    name: &'static CStr,
+    contexts: u32,
+    default: &'static str,
+    check: fn(&[u8]) -> Result<(), ConfError>,
+) -> Directive {
+    Directive { name, contexts, arity: ONE, default: Some(default), set: Set::Accepted(check) }
 }
 
 /// Declares a directive that concerns more than the settings of its block.

@@ -1,6 +1,6 @@
 //! `listen`: which sockets nginx opens for us, and which servers stand behind each.
 
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::ngx_connection_t;
@@ -311,22 +311,22 @@ impl Addresses {
     /// Opens the sockets for `listens`, which [`Addresses::listens`] made.
     ///
     /// The ports must be kept as long as the cycle.
-    pub fn open(&self, cf: &Cf, listens: &[Rc<Listen>]) -> Result<Vec<Box<Port>>, ConfError> {
+    pub fn open(&self, cf: &Cf, listens: &[Rc<Listen>]) -> Result<Vec<Rc<Port>>, ConfError> {
         let mut ports = Vec::new();
         for (known, own) in self.list.iter().zip(listens) {
             if self.wildcard_for(known).is_some() {
                 continue;
             }
-            let mut port = Box::new(Port { listens: Vec::new() });
-            for (other, listen) in self.list.iter().zip(listens) {
-                if self.wildcard_for(other).is_some_and(|wildcard| std::ptr::eq(wildcard, known)) {
-                    port.listens.push(listen.clone());
-                }
-            }
-            port.listens.push(own.clone());
+            let within = |other: &AddressBlock| {
+                self.wildcard_for(other).is_some_and(|wildcard| ptr::eq(wildcard, known))
+            };
+            let others = self.list.iter().zip(listens).filter(|(other, _)| within(other));
+            let mut listens: Vec<_> = others.map(|(_, listen)| listen.clone()).collect();
+            listens.push(own.clone());
+            let port = Rc::new(Port { listens });
             let mut options = known.options.clone();
             options.so_keepalive.get_or_insert(own.default_server.keepalive());
-            cf.listen(&known.addr, &options, &raw const *port)?;
+            cf.listen(&known.addr, &options, Rc::as_ptr(&port))?;
             ports.push(port);
         }
         Ok(ports)

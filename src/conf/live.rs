@@ -1,6 +1,6 @@
 //! Streams and their players.
 
-use super::directive::{any, flag, setting, size, time, Directive, MSA, ONE, SOME};
+use super::directive::{accepted, any, flag, setting, size, time, Directive, MSA, ONE, SOME};
 use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
 use super::Scope;
@@ -36,11 +36,6 @@ settings! {
         /// Whether NetStream.Play.Start and Stop tell when the publisher comes and goes, instead
         /// of when the play was accepted.
         pub play_restart: bool,
-        /// The drift that the older modules corrected: absolute timestamps leave none.
-        pub sync: Option<Msec>,
-        /// Whether audio and video share a chunk stream, and so a clock, in the older modules:
-        /// absolute timestamps need none.
-        pub interleave: bool,
         /// A time to gather messages for one write, as the older modules name it; 0: `merge_window`.
         pub buffer: Msec,
         /// What players get as metadata.
@@ -107,8 +102,9 @@ pub const DIRECTIVES: &[Directive] = &[
     flag(c"wait_video", MSA, "off", |s| &mut s.live.wait_video),
     flag(c"publish_notify", MSA, "off", |s| &mut s.live.publish_notify),
     flag(c"play_restart", MSA, "off", |s| &mut s.live.play_restart),
-    setting(c"sync", MSA, Some("300ms"), ONE, sync),
-    flag(c"interleave", MSA, "off", |s| &mut s.live.interleave),
+    // absolute timestamps leave no drift to correct, and audio and video need not share a clock
+    accepted(c"sync", MSA, "300ms", |word| value::time_or_off(word).map(drop)),
+    accepted(c"interleave", MSA, "off", |word| value::flag(word).map(drop)),
     setting(c"buffer", MSA, Some("0"), ONE, buffer),
     setting(c"meta", MSA, Some("copy"), ONE, meta),
     any(c"out_queue", MSA, Some("10s"), SOME, out_queue),
@@ -136,10 +132,6 @@ fn buffer(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
 
 fn drop_idle_publisher(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
     value::once(&mut scope.live.drop_idle_publisher, value::time_or_off(args.first())?)
-}
-
-fn sync(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
-    value::once(&mut scope.live.sync, value::time_or_off(args.first())?)
 }
 
 fn meta(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {

@@ -127,6 +127,7 @@ impl Parse {
 
     /// At the closing brace of `rtmp`: inherits, resolves, listens.
     pub fn finish(mut self) -> Result<MainConf, ConfError> {
+        crate::relay::loops::init();
         for number in 0..self.servers.len() {
             self.addresses.add_default(&self.cf, number)?;
         }
@@ -196,7 +197,6 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
         id,
         names: server.names.iter().map(ToString::to_string).collect(),
         session: server.scope.session.resolve(),
-        resolver: server.scope.resolver.resolve(),
         applications,
     }
 }

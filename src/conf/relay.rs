@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::directive::{any, flag, setting, time, Directive, A, MSA, ONE, SOME};
+use super::directive::{accepted, any, setting, time, Directive, A, MSA, ONE, SOME};
 use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
 use crate::relay::target::{Scheme, Url};
@@ -27,9 +27,6 @@ settings! {
         pub push_reconnect: Option<Msec>,
         /// The same for pulls only.
         pub pull_reconnect: Option<Msec>,
-        /// As in arut's module, where it ties a relay to the session that caused it. A relay here
-        /// always ends with the stream, so both values mean the same.
-        pub session_relay: bool,
     }
 }
 
@@ -97,7 +94,8 @@ pub const DIRECTIVES: &[Directive] = &[
     setting(c"pull_reconnect", MSA, None, ONE, |scope, args| {
         value::once(&mut scope.relay.pull_reconnect, Some(delay(args)?))
     }),
-    flag(c"session_relay", MSA, "off", |s| &mut s.relay.session_relay),
+    // in arut's module it ties a relay to the session that caused it; here it ends with the stream
+    accepted(c"session_relay", MSA, "off", |word| value::flag(word).map(drop)),
 ];
 
 /// A time that is not zero: without a delay a target that refuses would be asked without end.
@@ -167,7 +165,10 @@ impl RelayLine {
                     let word = value::text(word);
                     return Err(ConfError::other(format!("duplicate parameter \"{word}\"")));
                 }
-                None => line.urls.push(read_url(word, pull, allowed)?),
+                None => {
+                    let url = read_url(word, pull, line.urls.is_empty(), allowed)?;
+                    line.urls.push(url);
+                }
             }
         }
         if line.urls.is_empty() {
@@ -214,17 +215,20 @@ fn split_parameter(word: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some((key, value))
 }
 
-fn read_url(word: &[u8], pull: bool, allowed: &str) -> Result<RelayUrl, ConfError> {
+fn read_url(
+    word: &[u8],
+    pull: bool,
+    first: bool,
+    allowed: &str,
+) -> Result<RelayUrl, ConfError> {
     let (scheme, rest) = match Scheme::of(word) {
         Some((Scheme::Http, _)) if !pull => {
             return Err(ConfError::invalid(word, "an rtmp:// url: HTTP-FLV is only pulled"))
         }
         Some(split) => split,
-        None if word.windows(3).any(|part| part == b"://") => {
-            return Err(ConfError::invalid(word, allowed))
-        }
         // as in arut's module
-        None => (Scheme::Rtmp, word),
+        None if first && !word.windows(3).any(|part| part == b"://") => (Scheme::Rtmp, word),
+        None => return Err(ConfError::invalid(word, allowed)),
     };
     let rest = Template::compile(rest)?;
     match rest.constant() {

@@ -67,7 +67,8 @@ fn parse_name(cf: &Cf, word: &[u8]) -> Result<ServerName, ConfError> {
         cf.warn(&format!("server name \"{name}\" has suspicious symbols"));
     }
     let name = word.to_ascii_lowercase();
-    let (wrap, name): (fn(Vec<u8>) -> ServerName, &[u8]) = match name.as_slice() {
+    type Form = fn(Vec<u8>) -> ServerName;
+    let (form, name): (Form, &[u8]) = match name.as_slice() {
         [b'*', b'.', rest @ ..] if !rest.is_empty() => (ServerName::Subdomains, rest),
         [b'.', rest @ ..] if !rest.is_empty() => (ServerName::AndSubdomains, rest),
         [rest @ .., b'.', b'*'] if !rest.is_empty() => (ServerName::AnyEnding, rest),
@@ -76,7 +77,7 @@ fn parse_name(cf: &Cf, word: &[u8]) -> Result<ServerName, ConfError> {
     if name.contains(&b'*') || name.starts_with(b".") || name.windows(2).any(|two| two == b"..") {
         return Err(invalid());
     }
-    Ok(wrap(name.to_vec()))
+    Ok(form(name.to_vec()))
 }
 
 /// The names of one address, each leading to a server.

@@ -1,7 +1,7 @@
 //! How a client's connection is treated.
 
-use super::directive::{flag, number, size, time, Directive, MS};
-use super::Msec;
+use super::directive::{accepted, flag, number, size, time, Directive, MS};
+use super::value::{self, Msec};
 
 settings! {
     /// How a client's connection is treated.
@@ -26,8 +26,6 @@ settings! {
         pub so_keepalive: bool,
         /// TCP_NODELAY.
         pub tcp_nodelay: bool,
-        /// The buffer length that a player is taken to have until it tells.
-        pub buflen: Msec,
     }
 }
 
@@ -61,5 +59,6 @@ pub const DIRECTIVES: &[Directive] = &[
     size(c"max_message", MS, "16m", |s| &mut s.session.max_message, MESSAGE_SIZES),
     flag(c"so_keepalive", MS, "off", |s| &mut s.session.so_keepalive),
     flag(c"tcp_nodelay", MS, "on", |s| &mut s.session.tcp_nodelay),
-    time(c"buflen", MS, "1s", |s| &mut s.session.buflen),
+    // nothing of a live stream depends on how much a player buffers
+    accepted(c"buflen", MS, "1s", |word| value::time(word).map(drop)),
 ];
