@@ -55,6 +55,7 @@ pub mod cluster;
 pub mod directive;
 pub mod limit;
 pub mod listen;
+pub mod flv_live;
 pub mod live;
 pub mod log;
 pub mod ngx;

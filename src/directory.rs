@@ -10,12 +10,35 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::live::Key;
+use crate::live::{self, Change, Key, Stream};
 use crate::nginx::log;
 use crate::nginx::process;
 use crate::nginx::zone::{self, Full, Member, NO_SOURCE};
 
 pub use socket::{path, start, stop};
+
+/// Takes part in what the streams of this worker and those of others need of each other.
+pub fn watch() {
+    live::observe(|stream, change| match change {
+        Change::Audience { some: true } | Change::Published { .. } | Change::Unpublished => {
+            find_source(stream);
+        }
+        Change::Audience { some: false } => inner::leave(stream.key()),
+        Change::Header(_) => (),
+    });
+    observe(|key| {
+        if let Some(stream) = live::find(key) {
+            find_source(&stream);
+        }
+    });
+}
+
+/// Looks for the best source of a stream that has players here.
+pub fn find_source(stream: &Rc<Stream>) {
+    if stream.players() > 0 {
+        inner::look(stream);
+    }
+}
 
 /// Another worker that has a source of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use nginx_sys::{
 
 mod conf;
 mod directory;
+mod flv_live;
 mod live;
 mod log;
 mod metadata;
@@ -47,8 +48,11 @@ static mut ngx_rtmp_module: ngx_module_t = ngx_module_t {
     ..ngx_module_t::default()
 };
 
-static mut TOP: ngx_core_module_t =
-    ngx_core_module_t { name: name(c"rtmp"), create_conf: None, init_conf: None };
+static mut TOP: ngx_core_module_t = ngx_core_module_t {
+    name: name(c"rtmp"),
+    create_conf: None,
+    init_conf: Some(conf::flv_live::ngx_rtmp_init_conf),
+};
 static mut TOP_COMMANDS: [ngx_command_t; 2] = conf::ngx::top_commands();
 
 /// The directives inside of that block, and the life of a worker.
@@ -73,14 +77,14 @@ static mut ngx_rtmp_http_module: ngx_module_t = ngx_module_t {
 static mut HTTP: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: None,
     postconfiguration: None,
-    create_main_conf: None,
+    create_main_conf: Some(conf::flv_live::ngx_rtmp_http_create_main_conf),
     init_main_conf: None,
     create_srv_conf: None,
     merge_srv_conf: None,
-    create_loc_conf: None,
-    merge_loc_conf: None,
+    create_loc_conf: Some(conf::flv_live::ngx_rtmp_http_create_loc_conf),
+    merge_loc_conf: Some(conf::flv_live::ngx_rtmp_http_merge_loc_conf),
 };
-static mut HTTP_COMMANDS: [ngx_command_t; 1] = [ngx_command_t::empty()];
+static mut HTTP_COMMANDS: [ngx_command_t; 2] = conf::flv_live::commands();
 
 const fn name(name: &'static std::ffi::CStr) -> ngx_str_t {
     ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() }

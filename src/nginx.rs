@@ -6,6 +6,7 @@ pub mod connection;
 pub mod event;
 pub mod file;
 pub mod guard;
+pub mod http;
 pub mod listening;
 pub mod log;
 pub mod peer;

@@ -1,16 +1,29 @@
 //! Relays: streams from and to other servers. To the live engine a pull is a publisher of the lowest
 //! priority, and a push is a subscriber that is no player.
 
+mod clients;
+mod flv;
 pub mod loops;
+pub mod pull;
+pub mod push;
 pub mod reconnect;
+mod rtmp;
 pub mod target;
 
 use std::rc::Rc;
 
+use crate::conf::ngx::Address;
 use crate::conf::relay::RelayLine;
+use crate::nginx::peer::{self, AsyncConn};
+use crate::nginx::resolver;
 use crate::visit::Visit;
-use reconnect::{Candidate, Decision, Targets};
+use reconnect::{Candidate, Decision, Failure, Targets};
 use target::Target;
+
+/// A worker starts.
+pub fn init() {
+    pull::init();
+}
 
 /// The targets of a line of the configuration, always the same ones.
 pub struct Line {
@@ -30,4 +43,24 @@ impl Targets for Line {
             false => Decision::Try(targets),
         }
     }
+}
+
+/// Resolves the host of `target` and connects to the first of its addresses that answers.
+async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
+    let conf = &visit.app.resolver;
+    let host = String::from_utf8_lossy(&target.host);
+    let addresses = resolver::resolve(&target.host, target.port, conf.resolver, conf.timeout).await;
+    let addresses =
+        addresses.map_err(|error| Failure::new(format!("\"{host}\" is not resolved: {error}")))?;
+    let mut failure = Failure::new(format!("\"{host}\" has no address"));
+    for address in addresses {
+        if loops::is_self(target, address, visit) {
+            return Err(Failure::new(format!("{address} is this very stream here")));
+        }
+        match peer::connect(&Address::Ip(address)).await {
+            Ok(conn) => return Ok(conn),
+            Err(error) => failure = Failure::new(format!("connect to {address} failed: {error}")),
+        }
+    }
+    Err(failure)
 }

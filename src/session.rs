@@ -20,7 +20,7 @@ use rtmp_protocol::command::Connect;
 use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 
-use crate::conf::{main_conf, AppConf, Listen, ServerConf};
+use crate::conf::{AppConf, Listen, ServerConf};
 use crate::live::{Filter, Key, Subscription};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
@@ -139,8 +139,7 @@ enum Role {
 pub struct Session {
     conn: Connection,
     this: Weak<Session>,
-    /// Where the client came in; `None` = it is another worker.
-    listen: Option<Rc<Listen>>,
+    listen: Rc<Listen>,
     /// The server by address, then by name.
     server: RefCell<Rc<ServerConf>>,
     stage: RefCell<Stage>,
@@ -190,29 +189,16 @@ unsafe fn accept(c: NonNull<ngx_connection_t>) {
     // SAFETY: the caller's promise.
     let (conn, listen) = unsafe { (Connection::new(c), Listen::of(c)) };
     let Some(listen) = listen else { return };
-    let server = listen.default_server.clone();
-    Session::start(conn, Some(listen), server);
-}
-
-/// nginx has accepted a connection of another worker.
-pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
-    guard("accept", || {
-        let Some(c) = NonNull::new(c) else { return };
-        // SAFETY: nginx hands over a new connection that it does not look at any more.
-        let conn = unsafe { Connection::new(c) };
-        let server = main_conf().and_then(|main| main.servers.first().cloned());
-        if let Some(server) = server {
-            Session::start(conn, None, server);
-        }
-    });
+    Session::start(conn, listen);
 }
 
 impl Session {
-    fn start(conn: Connection, listen: Option<Rc<Listen>>, server: Rc<ServerConf>) {
+    fn start(conn: Connection, listen: Rc<Listen>) {
+        let server = listen.default_server.clone();
         if server.tcp_nodelay {
             conn.set_nodelay();
         }
-        let proxied = listen.as_ref().is_some_and(|listen| listen.proxy_protocol);
+        let proxied = listen.proxy_protocol;
         let peer = Peer { addr: conn.addr_text(), ip: conn.ip(), port: conn.port() };
         let session = Rc::new_cyclic(|this: &Weak<Session>| {
             let call = |f: fn(&Rc<Session>)| {
@@ -466,7 +452,6 @@ impl Session {
             scheme: "rtmp",
             hops: connect.hops,
             via: connect.via.clone(),
-            inner: self.listen.is_none(),
         });
         self.visit.replace(Some(visit.clone()));
         Some(visit)
@@ -518,7 +503,7 @@ impl Session {
         self.decision.take();
         self.telling.take();
         drop(self.role.take());
-        if let (Some(client), Some(_)) = (self.client(), &self.listen) {
+        if let Some(client) = self.client() {
             crate::log::access(&client.app, self);
         }
         // the handler held the session; the connection closes with the last hold on it
@@ -535,7 +520,7 @@ impl Session {
             "rtmp: {} {reason}, app: \"{app}\", name: \"{name}\", client: {}, server: {}",
             self.command.get(),
             text(&self.peer.borrow().addr),
-            self.listen.as_ref().map_or("another worker", |listen| listen.addr.as_str()),
+            self.listen.addr,
         );
     }
 

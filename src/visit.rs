@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
-use crate::directory::{self, ClientHold, SourceHold};
+use crate::directory::{self, ClientHold, Interest, SourceHold};
 use crate::live::{self, Form, Key, Publication, Settings, Source, Stream};
 use crate::oclp::{self, Admitted};
+use crate::relay::{loops, pull, push};
 use crate::variables::{argument, Var, Vars};
 
 pub use name::{domain_and_app, Name, MAX_NAME};
@@ -44,8 +45,6 @@ pub struct Visit {
     pub hops: u32,
     /// The marks of those relays.
     pub via: Vec<u8>,
-    /// Another worker of this machine: what it asks for was decided there.
-    pub inner: bool,
 }
 
 /// Why a client is turned away; each protocol says it in its own way.
@@ -62,6 +61,7 @@ pub enum Refusal {
 /// A publisher that was let in. Dropped, it has left, and everything it caused ends.
 pub struct Publishing {
     pub publication: Publication,
+    _pushes: Option<push::Share>,
     _known: SourceHold,
     _admitted: Admitted,
     _counted: Option<ClientHold>,
@@ -70,15 +70,15 @@ pub struct Publishing {
 /// A player that was let in and may subscribe. Dropped, it has left.
 pub struct Playing {
     pub stream: Rc<Stream>,
+    _seat: pull::Seat,
+    _interest: Rc<Interest>,
     _admitted: Admitted,
     _counted: Option<ClientHold>,
 }
 
-/// publish → access → limit → oclp_publish → live → oclp_stream.
+/// publish → access → limit → oclp_publish → live → oclp_stream → push.
 pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publishing, Refusal> {
-    if visit.inner {
-        return Err(Refusal::Forbidden("workers pull from each other, they do not push"));
-    }
+    loops::admit(visit)?;
     visit.access(Kind::Publish)?;
     let counted = visit.limit()?;
     let mut admitted = oclp::publish(visit).await?;
@@ -86,27 +86,31 @@ pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publis
     let known = directory::publish(&visit.key, visit.priority()).map_err(|_| busy)?;
     let publication = visit.stream().publish(visit.priority(), source).map_err(|_| busy)?;
     admitted.enter_stream(visit);
-    Ok(Publishing { publication, _known: known, _admitted: admitted, _counted: counted })
+    let pushes = push::start(visit, publication.stream());
+    Ok(Publishing {
+        publication,
+        _pushes: pushes,
+        _known: known,
+        _admitted: admitted,
+        _counted: counted,
+    })
 }
 
-/// play → access → limit → oclp_play → live → oclp_stream.
+/// play → access → limit → oclp_play → live → oclp_stream → pull.
 pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
-    if visit.inner {
-        let stream = visit.stream();
-        return match stream.on_air() {
-            true => Ok(Playing { stream, _admitted: Admitted::default(), _counted: None }),
-            false => Err(Refusal::NotFound("this worker does not have the stream")),
-        };
-    }
+    loops::admit(visit)?;
     visit.access(Kind::Play)?;
     let counted = visit.limit()?;
     let mut admitted = oclp::play(visit).await?;
     let stream = visit.stream();
-    if !stream.on_air() && !visit.app.live.idle_streams {
+    let interest = directory::inner::interest(&visit.key);
+    let elsewhere = directory::source(&visit.key).is_some();
+    if !stream.on_air() && !elsewhere && !visit.awaits_source() {
         return Err(Refusal::NotFound("nobody publishes the stream"));
     }
     admitted.enter_stream(visit);
-    Ok(Playing { stream, _admitted: admitted, _counted: counted })
+    let seat = pull::join(visit, &stream);
+    Ok(Playing { stream, _seat: seat, _interest: interest, _admitted: admitted, _counted: counted })
 }
 
 impl Visit {
@@ -136,6 +140,12 @@ impl Visit {
             .ok()
             .and_then(|text| text.parse().ok())
             .map_or(0, |priority: i32| priority.max(0))
+    }
+
+    /// Whether a player stays when there is no source: somebody may publish, or a pull may bring
+    /// one.
+    pub fn awaits_source(&self) -> bool {
+        self.app.live.idle_streams || pull::possible(self)
     }
 
     /// The stream that the client names.

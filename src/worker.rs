@@ -9,14 +9,15 @@ use crate::nginx::process;
 use crate::nginx::resolver;
 use crate::nginx::task;
 use crate::oclp;
-use crate::session;
+use crate::relay;
 
 /// A worker starts.
 pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
     let Some(main) = conf::main_conf().filter(|_| process::serves()) else { return Ok(()) };
     resolver::init(cycle);
     if main.auto_pull {
-        let started = directory::start(&main.auto_pull_port, Some(session::ngx_rtmp_accept_inner));
+        directory::watch();
+        let started = directory::start(&main.auto_pull_port);
         if let Err(error) = started {
             let prefix = &main.auto_pull_port;
             log::error!(
@@ -27,6 +28,7 @@ pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
         }
     }
     oclp::init(&main);
+    relay::init();
     task::start();
     Ok(())
 }

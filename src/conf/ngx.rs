@@ -97,12 +97,12 @@ unsafe extern "C" fn ngx_rtmp_block(
             unsafe { (Cf::new(cf), directive_of(cmd), &mut *conf.cast::<*mut Rc<MainConf>>()) };
         let Set::Block { inside, .. } = directive.set else { return Err(()) };
         if !slot.is_null() {
-            return cf.refuse(directive, &ConfError::Duplicate);
+            return cf.refuse(directive.name(), &ConfError::Duplicate);
         }
-        let parse = Parse::new(cf).or_else(|err| cf.refuse(directive, &err))?;
+        let parse = Parse::new(cf).or_else(|err| cf.refuse(directive.name(), &err))?;
         let context = Context { no_conf: ptr::null_mut(), parse: RefCell::new(parse) };
         cf.parse_block(Some(&context), inside)?;
-        let main = context.parse.into_inner().finish().or_else(|err| cf.refuse(directive, &err))?;
+        let main = context.parse.into_inner().finish().or_else(|err| cf.refuse(directive.name(), &err))?;
         // SAFETY: nginx is reading this configuration; the tag is an address of ours.
         unsafe {
             let tag = (&raw mut crate::ngx_rtmp_module).cast();
@@ -128,7 +128,7 @@ unsafe extern "C" fn ngx_rtmp_directive(
         let args = Args::new(directive.name(), words.get(1..).unwrap_or_default().to_vec());
         directive
             .apply(&mut context.parse.borrow_mut(), &args)
-            .or_else(|err| cf.refuse(directive, &err))?;
+            .or_else(|err| cf.refuse(directive.name(), &err))?;
         if let Set::Block { close, inside, .. } = directive.set {
             cf.parse_block(None, inside)?;
             close(&mut context.parse.borrow_mut());
@@ -146,7 +146,7 @@ unsafe fn directive_of(cmd: *mut ngx_command_t) -> &'static Directive {
 }
 
 /// `None` stands for a panic, which guard has logged.
-fn conf_result(result: Option<Result<(), ()>>) -> *mut c_char {
+pub(super) fn conf_result(result: Option<Result<(), ()>>) -> *mut c_char {
     match result {
         Some(Ok(())) => ptr::null_mut(),
         Some(Err(())) | None => NGX_CONF_ERROR as *mut c_char,
@@ -160,8 +160,8 @@ pub struct Cf(NonNull<ngx_conf_t>);
 impl Cf {
     /// # Safety
     ///
-    /// `cf` is nginx's parser, and neither this value nor a copy is used after the `rtmp` block.
-    unsafe fn new(cf: *mut ngx_conf_t) -> Self {
+    /// `cf` is nginx's parser, and neither this value nor a copy is used after the directive.
+    pub(super) unsafe fn new(cf: *mut ngx_conf_t) -> Self {
         // SAFETY: nginx hands a command handler its own parser.
         Cf(unsafe { NonNull::new_unchecked(cf) })
     }
@@ -172,7 +172,7 @@ impl Cf {
     }
 
     /// The directive being read: its name and its words. They live in a pool of nginx's.
-    fn words(&self) -> Vec<&'static [u8]> {
+    pub(super) fn words(&self) -> Vec<&'static [u8]> {
         // SAFETY: `args` is an array of strings, whose bytes are in the pool of the configuration
         // and stay there; what is kept of them is copied.
         unsafe {
@@ -203,8 +203,9 @@ impl Cf {
         }
     }
 
-    fn refuse<T>(&self, directive: &Directive, err: &ConfError) -> Result<T, ()> {
-        if let Some(line) = err.line(directive.name()) {
+    /// Says, with the place in the file, why the directive `name` is refused.
+    pub(super) fn refuse<T>(&self, name: &str, err: &ConfError) -> Result<T, ()> {
+        if let Some(line) = err.line(name) {
             self.log(NGX_LOG_EMERG, &line);
         }
         Err(())
@@ -230,7 +231,7 @@ impl Cf {
     }
 
     /// Moves `value` into the cycle's pool, to be dropped with it. `None`: out of memory.
-    fn keep<T>(&self, value: T) -> Option<*mut T> {
+    pub(super) fn keep<T>(&self, value: T) -> Option<*mut T> {
         // SAFETY: the parser has a pool, which is the cycle's.
         let pool = unsafe { ngx::core::Pool::from_ngx_pool(self.as_ref().pool) };
         let kept = pool.allocate(value);

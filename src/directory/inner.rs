@@ -1,16 +1,314 @@
-//! Pulls between the workers of one machine.
+//! Pulls between the workers of one machine, also of different generations: a worker whose players
+//! want a stream takes it from the one that has its source, once, as long as they want it.
+//!
+//! The request is the stream's key behind its length; the answer is the stream as FLV, until
+//! the source or the puller leaves. Nothing is decided here: the source's worker has let it in, and
+//! the players' worker them.
 
-use std::rc::Rc;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::ptr::NonNull;
+use std::rc::{Rc, Weak};
 
-use rtmp_protocol::command::Command;
+use nginx_sys::ngx_connection_t;
+use rtmp_protocol::chunk::MAX_MESSAGE;
+use rtmp_protocol::flv::{self, FlvReader};
 
-use crate::conf::{main_conf, ServerConf};
+use super::{decode, encode, path, Interest, Remote};
+use crate::conf::ngx::Address;
+use crate::live::{
+    self, Data, End, Form, Key, Kind, Media, Publication, Sink, Source, Stream, Subscriber,
+    Subscription,
+};
+use crate::nginx::connection::{Connection, Handler};
+use crate::nginx::event::Event;
+use crate::nginx::guard::guard;
+use crate::nginx::log;
+use crate::nginx::peer;
+use crate::nginx::task::{self, Task};
 
-/// The member of connect that names the server block of a stream, as [`ServerConf::id`].
-pub const SERVER: &str = "ngxRtmpServer";
+/// A request: a key of three names that clients are held to, and their lengths.
+const MAX_REQUEST: usize = 4096;
+/// The timer that tells nginx that a connection is in use.
+const KEEP_MS: u64 = 60_000;
+/// How long another worker may take to accept: it is on this machine, but may be busy.
+const CONNECT_MS: u64 = 1000;
+/// Read at once: a merged write of a fast stream.
+const READ_BUFFER: usize = 64 * 1024;
+/// Pulls that could not begin are tried again after so long: the word of a change may have come
+/// before the change.
+const RETRY_MS: u64 = 20;
 
-/// The server that another worker means in its connect.
-pub fn server(connect: &Command) -> Option<Rc<ServerConf>> {
-    let id = connect.object.get(SERVER.as_bytes())?.as_str_bytes()?;
-    main_conf()?.servers.iter().find(|server| server.id.as_bytes() == id).cloned()
+// ---- the worker that has the source ----
+
+/// A worker that takes a stream from this one.
+struct Feed {
+    conn: Connection,
+    this: Weak<Feed>,
+    request: RefCell<Vec<u8>>,
+    subscription: RefCell<Option<Subscription>>,
+    keep: OnceCell<Event>,
+    ending: RefCell<Option<Task>>,
+}
+
+/// nginx has accepted a connection of another worker.
+pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
+    guard("an inner pull", || {
+        let Some(c) = NonNull::new(c) else { return };
+        // SAFETY: nginx hands over a new connection that it does not look at any more.
+        let conn = unsafe { Connection::new(c) };
+        let feed = Rc::new_cyclic(|this: &Weak<Feed>| Feed {
+            conn,
+            this: this.clone(),
+            request: RefCell::default(),
+            subscription: RefCell::default(),
+            keep: OnceCell::new(),
+            ending: RefCell::default(),
+        });
+        let keep = feed.keep.get_or_init(|| {
+            let this = feed.this.clone();
+            Event::new(move || {
+                if let Some(feed) = this.upgrade() {
+                    feed.keep();
+                }
+            })
+        });
+        keep.set_timer(KEEP_MS);
+        feed.conn.set_handler(feed.clone());
+        feed.readable();
+    });
+}
+
+impl Feed {
+    fn keep(&self) {
+        if let Some(keep) = self.keep.get() {
+            keep.set_timer(KEEP_MS);
+        }
+    }
+
+    /// Reads the request, and then only the puller's end.
+    fn read(self: &Rc<Self>) -> io::Result<()> {
+        let mut buffer = [0; MAX_REQUEST];
+        loop {
+            match self.conn.recv(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => self.request.borrow_mut().extend_from_slice(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.conn.await_readable();
+                }
+                Err(error) => return Err(error),
+            }
+            if self.request.borrow().len() > MAX_REQUEST {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.subscribe()?;
+        }
+    }
+
+    /// Subscribes once the request is complete.
+    fn subscribe(self: &Rc<Self>) -> io::Result<()> {
+        let key = {
+            let request = self.request.borrow();
+            let Some((len, key)) = request.split_first_chunk::<4>() else { return Ok(()) };
+            if self.subscription.borrow().is_some() || key.len() < u32::from_be_bytes(*len) as usize
+            {
+                return Ok(());
+            }
+            decode(key).ok_or(io::ErrorKind::InvalidData)?
+        };
+        let stream = live::find(&key).filter(|stream| stream.on_air());
+        let stream = stream.ok_or(io::ErrorKind::NotFound)?;
+        let (sink, prologue) = (self.clone(), flv::header(true, true).to_vec());
+        let subscriber = Subscriber { form: Form::Flv, sink, player: true, prologue };
+        self.subscription.replace(Some(stream.subscribe(subscriber)));
+        Ok(())
+    }
+
+    /// Ends the feed after what is running now.
+    fn end_soon(&self) {
+        let Some(feed) = self.this.upgrade() else { return };
+        let end = task::spawn(async move {
+            // what waits for its merge window is the stream's end
+            if let Some(subscription) = &*feed.subscription.borrow() {
+                subscription.writable();
+            }
+            feed.finalize();
+        });
+        self.ending.replace(Some(end));
+    }
+
+    fn finalize(&self) {
+        self.ending.take();
+        drop(self.subscription.take());
+        if let Some(keep) = self.keep.get() {
+            keep.cancel();
+        }
+        self.conn.clear_handler();
+    }
+}
+
+impl Handler for Feed {
+    fn readable(self: Rc<Self>) {
+        if self.conn.wants_close() || self.read().is_err() {
+            self.finalize();
+        }
+    }
+
+    fn writable(self: Rc<Self>) {
+        if let Some(subscription) = &*self.subscription.borrow() {
+            subscription.writable();
+        }
+    }
+
+    fn panicked(self: Rc<Self>) {
+        self.finalize();
+    }
+}
+
+impl Sink for Feed {
+    fn write(&self, data: Data<'_>) -> io::Result<usize> {
+        self.conn.writev(data.parts)
+    }
+
+    fn end(&self, _why: End) {
+        self.end_soon();
+    }
+
+    fn source(&self, on_air: bool) {
+        if !on_air {
+            self.end_soon();
+        }
+    }
+}
+
+// ---- the worker that has the players ----
+
+thread_local! {
+    static PULLS: RefCell<HashMap<Key, Pull>> = RefCell::new(HashMap::new());
+    static INTERESTS: RefCell<HashMap<Key, Weak<Interest>>> = RefCell::new(HashMap::new());
+}
+
+/// A pull from another worker. Dropped, it ends.
+struct Pull {
+    from: Remote,
+    _task: Task,
+}
+
+/// Takes an interest in the stream's sources in other workers, for as long as a player does.
+pub fn interest(key: &Key) -> Rc<Interest> {
+    if let Some(interest) =
+        INTERESTS.with_borrow(|interests| interests.get(key).and_then(Weak::upgrade))
+    {
+        return interest;
+    }
+    let interest = Rc::new(super::interest(key));
+    INTERESTS.with_borrow_mut(|interests| {
+        interests.retain(|_, interest| interest.strong_count() > 0);
+        interests.insert(key.clone(), Rc::downgrade(&interest));
+    });
+    interest
+}
+
+/// Whether another worker has a source of the stream that is better than those here. It is pulled
+/// from there if this worker has players of it.
+pub fn look(stream: &Rc<Stream>) -> bool {
+    let key = stream.key();
+    let remote = super::source(key);
+    let pulling = PULLS.with_borrow(|pulls| pulls.get(key).map(|pull| pull.from));
+    if pulling.is_some() && pulling == remote {
+        return true;
+    }
+    // what is pulled from somewhere else is not the best source any more
+    PULLS.with_borrow_mut(|pulls| pulls.remove(key));
+    let Some(from) = remote else { return false };
+    if stream.priority().is_some_and(|priority| priority >= from.priority) {
+        return false;
+    }
+    if stream.players() > 0 {
+        let task = task::spawn(pull(Rc::downgrade(stream), key.clone(), from));
+        PULLS.with_borrow_mut(|pulls| pulls.insert(key.clone(), Pull { from, _task: task }));
+    }
+    true
+}
+
+/// The last player has left.
+pub fn leave(key: &Key) {
+    PULLS.with_borrow_mut(|pulls| pulls.remove(key));
+}
+
+/// One pull: from connect to the end of the source, and then a look at where it is now.
+async fn pull(stream: Weak<Stream>, key: Key, from: Remote) {
+    let fed = feed_from(&stream, &key, from).await;
+    // nothing is waited for any more, so this task may go
+    leave(&key);
+    AGAIN.with_borrow_mut(|again| again.push(stream));
+    let Err(error) = fed else { return LOOK_AGAIN.with(Event::post) };
+    log::info!(log::cycle(), "rtmp: pull of \"{key}\" from worker {} failed: {error}", from.pid);
+    if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
+        super::forget_dead();
+    }
+    LOOK_AGAIN.with(|again| again.set_timer(RETRY_MS));
+}
+
+thread_local! {
+    static AGAIN: RefCell<Vec<Weak<Stream>>> = const { RefCell::new(Vec::new()) };
+    static LOOK_AGAIN: Event = Event::new(|| {
+        for stream in AGAIN.take().iter().filter_map(Weak::upgrade) {
+            super::find_source(&stream);
+        }
+    });
+}
+
+async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result<()> {
+    let address = Address::Unix(path(from.pid).into_os_string().into_encoded_bytes());
+    let conn = task::timeout(CONNECT_MS, peer::connect(&address))
+        .await
+        .ok_or(io::ErrorKind::TimedOut)??;
+    let key = encode(key);
+    let mut request = (key.len() as u32).to_be_bytes().to_vec();
+    request.extend(key);
+    conn.write_all(&request).await?;
+
+    let publication = {
+        let stream = stream.upgrade().ok_or(io::ErrorKind::NotFound)?;
+        stream.publish(from.priority, Rc::new(InnerSource)).map_err(|_| io::ErrorKind::AlreadyExists)?
+    };
+    let mut reader = FlvReader::new(MAX_MESSAGE);
+    let mut buffer = vec![0; flv::MAX_LEFTOVER + READ_BUFFER];
+    let mut kept = 0;
+    loop {
+        let n = conn.read(&mut buffer[kept..]).await?;
+        if n == 0 {
+            return Ok(());
+        }
+        let mut input = &buffer[..kept + n];
+        append_all(&mut reader, &mut input, &publication)?;
+        let (end, left) = (kept + n, input.len());
+        buffer.copy_within(end - left..end, 0);
+        kept = left;
+    }
+}
+
+fn append_all(
+    reader: &mut FlvReader,
+    input: &mut &[u8],
+    publication: &Publication,
+) -> io::Result<()> {
+    while let Some(tag) = reader.read(input).map_err(io::Error::other)? {
+        if let Some(kind) = Kind::of_message_type(tag.kind) {
+            publication.append(Media { kind, timestamp: tag.timestamp, payload: tag.payload });
+        }
+    }
+    Ok(())
+}
+
+/// The source that a pull from another worker is in its stream.
+struct InnerSource;
+
+impl Source for InnerSource {
+    /// A better one took over: the look at the change that brought it ends this pull.
+    fn on_air(&self, _on_air: bool) {}
+
+    fn refuse(&self, _why: &'static str) {}
 }

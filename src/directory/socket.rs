@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 
-use super::{decode, tell_observer};
+use super::{decode, inner, tell_observer};
 use crate::nginx::listening;
 use crate::nginx::log;
 
@@ -29,13 +29,13 @@ fn word_path(pid: i32) -> PathBuf {
 }
 
 /// Opens this worker's sockets under `prefix`, and forgets the workers that are no more.
-pub fn start(prefix: &str, accept: nginx_sys::ngx_connection_handler_pt) -> io::Result<()> {
+pub fn start(prefix: &str) -> io::Result<()> {
     PREFIX.replace(prefix.to_owned());
     let me = std::process::id() as i32;
     // left behind by a process that had this id before
     remove(me);
     let listener = UnixListener::bind(path(me))?;
-    listening::accept(listener, accept)?;
+    listening::accept(listener, Some(inner::ngx_rtmp_accept_inner))?;
     let word = UnixDatagram::bind(word_path(me))?;
     listening::readable(&word, hear)?;
     WORD.replace(Some(word));

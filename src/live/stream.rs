@@ -44,6 +44,8 @@ pub struct Settings {
 pub trait Source {
     /// Another source of higher priority took over, or this one is on air again.
     fn on_air(&self, on_air: bool);
+    /// The publisher is to leave, with this reason.
+    fn refuse(&self, why: &'static str);
 }
 
 /// The stream has a source of the same priority.
@@ -220,6 +222,27 @@ impl Stream {
     pub fn on_air_since(&self) -> Option<u64> {
         let inner = self.inner.borrow();
         inner.on_air.map(|_| inner.on_air_since)
+    }
+
+    /// Asks every player to leave: there is no source, and none is to come.
+    pub fn end_players(&self, why: &'static str) {
+        let players: Vec<_> = {
+            let inner = self.inner.borrow();
+            let players = inner.cursors.iter().flatten().filter(|cursor| cursor.player);
+            players.map(|cursor| cursor.sink.clone()).collect()
+        };
+        for sink in players {
+            sink.end(End::NotFound(why));
+        }
+    }
+
+    /// Asks every source to leave.
+    pub fn refuse_sources(&self, why: &'static str) {
+        let sources: Vec<_> =
+            self.inner.borrow().sources.iter().map(|source| source.source.clone()).collect();
+        for source in sources {
+            source.refuse(why);
+        }
     }
 
     /// Joins the stream as a source. The one of the highest priority is on air.

@@ -21,6 +21,8 @@ pub enum End {
     Failed(io::Error),
     /// The player fell behind more often than `out_queue drop=` allows.
     TooSlow { times: u32 },
+    /// There is no source, and none is to come.
+    NotFound(&'static str),
 }
 
 /// The peer of a subscriber.

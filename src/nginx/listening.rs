@@ -10,12 +10,13 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::ptr;
 
 use nginx_sys::{
-    ngx_connection_handler_pt, ngx_connection_t, ngx_cycle, ngx_event_accept, ngx_event_t,
-    ngx_get_connection, ngx_handle_read_event, ngx_listening_t, NGX_OK,
+    ngx_connection_handler_pt, ngx_connection_t, ngx_cycle, ngx_event_accept, ngx_event_actions,
+    ngx_event_t, ngx_get_connection, ngx_handle_read_event, ngx_listening_t, NGX_ERROR, NGX_OK,
 };
 
 use crate::nginx::guard::guard;
 use crate::nginx::log;
+use crate::nginx::sys::NGX_READ_EVENT;
 
 /// The pool of an accepted connection: its address and a log fit.
 const POOL_SIZE: usize = 512;
@@ -42,8 +43,13 @@ pub fn accept(listener: UnixListener, handler: ngx_connection_handler_pt) -> io:
         (*c).listening = listening;
         // nginx takes an event of this kind for its own when it looks for what was left open
         (*(*c).read).set_accept(1);
+        // level-triggered as nginx's own: it accepts one connection an event
+        let rc = match ngx_event_actions.add {
+            Some(add) => add((*c).read, NGX_READ_EVENT as _, 0),
+            None => NGX_ERROR as _,
+        };
+        if rc == NGX_OK as isize { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
     }
-    watch(c)
 }
 
 /// Calls `callback` whenever there is something to read from `socket`, until the process ends.

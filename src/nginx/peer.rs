@@ -1,10 +1,11 @@
 //! Connections that we open, and bytes over them for futures to wait for.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -21,6 +22,12 @@ use crate::nginx::log;
 
 /// The pool of an opened connection: its log, the peer's address and its text fit.
 const POOL_SIZE: usize = 512;
+/// What hyper is given at once. All connections of a worker share the buffer.
+const HYPER_READ: usize = 32 * 1024;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; HYPER_READ]);
+}
 
 /// Opens a connection to `address`, with TCP_NODELAY where it is TCP. Dropped, the attempt ends.
 ///
@@ -176,6 +183,9 @@ pub struct AsyncConn {
 struct Wakers {
     read: Cell<Option<Waker>>,
     write: Cell<Option<Waker>>,
+    /// How often the socket became writable, and how many of these [`AsyncConn::writable`] told.
+    writable: Cell<u64>,
+    told: Cell<u64>,
 }
 
 impl Wakers {
@@ -192,6 +202,7 @@ impl Handler for Wakers {
     }
 
     fn writable(self: Rc<Self>) {
+        self.writable.set(self.writable.get().wrapping_add(1));
         Self::wake(&self.write);
     }
 
@@ -269,6 +280,20 @@ impl AsyncConn {
         Ok(())
     }
 
+    /// Waits until the socket becomes writable, counted from the last time that this was told: for
+    /// one who writes to the connection itself, until it is full.
+    pub async fn writable(&self) {
+        poll_fn(|cx| {
+            let times = self.wakers.writable.get();
+            if self.wakers.told.replace(times) != times {
+                return Poll::Ready(());
+            }
+            self.wakers.write.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    }
+
     /// Waits until the peer has taken or refused the connection.
     async fn connected(&self) -> io::Result<()> {
         let c = self.conn.as_ptr();
@@ -293,5 +318,47 @@ impl AsyncConn {
             (0, errno) => Err(io::Error::from_raw_os_error(errno)),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+}
+
+/// A connection for hyper.
+pub struct Io(pub Rc<AsyncConn>);
+
+impl hyper::rt::Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        READ_BUFFER.with_borrow_mut(|bytes| {
+            let room = buf.remaining().min(bytes.len());
+            let bytes = bytes.get_mut(..room).unwrap_or_default();
+            let n = std::task::ready!(self.0.poll_read(cx, bytes))?;
+            buf.put_slice(bytes.get(..n).unwrap_or_default());
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl hyper::rt::Write for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match data.is_empty() {
+            true => Poll::Ready(Ok(0)),
+            false => self.0.poll_write(cx, data),
+        }
+    }
+
+    /// Nothing is held back.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection is closed when it is dropped.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -84,6 +84,27 @@ pub async fn timeout<T>(ms: u64, future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
+/// Waits for the one of two futures that is ready first, and drops the other.
+pub async fn race<T>(a: impl Future<Output = T>, b: impl Future<Output = T>) -> T {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    poll_fn(|cx| match a.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(value),
+        Poll::Pending => b.as_mut().poll(cx),
+    })
+    .await
+}
+
+/// Lets the loop look at new input before it goes on.
+pub async fn next_turn() {
+    let turned = Signal::new();
+    let event = Event::new({
+        let turned = turned.clone();
+        move || turned.set()
+    });
+    event.post_next();
+    turned.wait().await;
+}
+
 /// A flag that one task waits for and others raise.
 #[derive(Clone, Default)]
 pub struct Signal(Rc<SignalInner>);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use percent_encoding::percent_decode;
+
 use super::loops;
 use crate::conf::relay::{RelayLine, RelayUrl};
 use crate::variables::Template;
@@ -78,8 +80,13 @@ impl Url {
         let args = halves.next().map(<[u8]>::to_vec);
         let path = path.strip_prefix(b"/").unwrap_or(path);
         let mut segments = path.splitn(2, |byte| *byte == b'/');
-        let mut segment =
-            || segments.next().filter(|segment| !segment.is_empty()).map(<[u8]>::to_vec);
+        let mut segment = || {
+            let segment = segments.next().filter(|segment| !segment.is_empty())?;
+            Some(match scheme {
+                Scheme::Rtmp => segment.to_vec(),
+                Scheme::Http => percent_decode(segment).collect(),
+            })
+        };
         Some(Url { scheme, host: host.to_vec(), port, app: segment(), name: segment(), args })
     }
 

@@ -10,7 +10,6 @@ use rtmp_protocol::command::{self, Command, Connect};
 use rtmp_protocol::message;
 
 use super::{Client, Flow, Reason, Role, Session};
-use crate::directory;
 use crate::live::{Filter, Kind, Media};
 use crate::metadata;
 use crate::nginx::clock;
@@ -146,11 +145,7 @@ impl Session {
             return Err(Reason::Protocol("connect: the host in tcUrl is not a name".into()));
         }
         let (domain, app) = (domain.to_ascii_lowercase(), app.to_vec());
-        let server = match &self.listen {
-            Some(listen) => listen.server_for(&domain),
-            None => directory::inner::server(command)
-                .ok_or_else(|| Reason::Protocol("no such server in this worker".into()))?,
-        };
+        let server = self.listen.server_for(&domain);
         self.server.replace(server.clone());
         let size = self.chunk_size();
         let Some(conf) = server.application(&app) else {

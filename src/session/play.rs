@@ -139,12 +139,18 @@ impl Sink for Session {
     }
 
     fn end(&self, why: End) {
-        self.end_soon(match why {
-            End::Failed(error) => Reason::Io(error),
+        match why {
+            End::Failed(error) => self.end_soon(Reason::Io(error)),
             End::TooSlow { times } => {
-                Reason::Protocol(format!("the player was too slow, {times} times"))
+                let why = format!("the player was too slow, {times} times");
+                self.end_soon(Reason::Protocol(why));
             }
-        });
+            End::NotFound(why) => {
+                let Some(session) = self.rc() else { return };
+                let told = crate::nginx::task::spawn(async move { session.no_source(why) });
+                self.telling.replace(Some(told));
+            }
+        }
     }
 
     fn source(&self, on_air: bool) {
@@ -179,7 +185,7 @@ impl Session {
                 ));
             }
         } else {
-            if !live.idle_streams {
+            if !self.visit.borrow().as_ref().is_some_and(|visit| visit.awaits_source()) {
                 return self.no_source("the publisher has left");
             }
             message::user_control(&mut out, message::STREAM_EOF, STREAM_ID, None);

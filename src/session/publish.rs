@@ -69,4 +69,13 @@ impl Session {
 
 impl Source for Session {
     fn on_air(&self, _on_air: bool) {}
+
+    fn refuse(&self, why: &'static str) {
+        let Some(session) = self.rc() else { return };
+        // after the call, since what follows leaves the stream
+        let told = task::spawn(async move {
+            session.bad_name(why);
+        });
+        self.telling.replace(Some(told));
+    }
 }

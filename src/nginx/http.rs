@@ -1,0 +1,551 @@
+//! An HTTP request of nginx's that is answered over a long time, through nginx's own filters.
+
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_add_timer, ngx_buf_t, ngx_chain_t, ngx_connection_t, ngx_del_timer, ngx_handle_read_event,
+    ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_output_filter,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_send_special,
+    ngx_http_test_reading, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t, ngx_tcp_nodelay,
+    ngx_uint_t, NGX_AGAIN, NGX_ERROR, NGX_HTTP_LAST, NGX_HTTP_REQUEST_TIME_OUT, NGX_OK,
+};
+
+use crate::nginx::block::Block;
+use crate::nginx::guard::guard;
+use crate::nginx::log::Log;
+
+/// What answers a request. Each call holds its own `Rc`.
+pub trait Responder {
+    /// All that was handed over is on its way, and the client takes more.
+    fn writable(self: Rc<Self>);
+    /// There is input behind the request, its end or an error; see [`Request::await_input`].
+    fn readable(self: Rc<Self>);
+    /// The request ends, whoever ends it. Nothing can be sent any more.
+    fn gone(&self);
+}
+
+/// A request, as long as nginx has it: afterwards every call does nothing, or fails.
+#[derive(Clone)]
+pub struct Request(Rc<Inner>);
+
+struct Inner {
+    r: Cell<Option<NonNull<ngx_http_request_t>>>,
+    output: RefCell<Output>,
+}
+
+/// What nginx keeps of ours for a request, in the request's pool.
+struct Context {
+    request: Request,
+    responder: Rc<dyn Responder>,
+}
+
+/// The head of an answer.
+pub struct Head<'a> {
+    pub status: u32,
+    /// The status with its reason, where nginx knows none.
+    pub line: &'static str,
+    pub content_type: &'static str,
+    pub fields: &'a [(&'static str, &'a [u8])],
+}
+
+impl Request {
+    /// # Safety
+    ///
+    /// nginx has called a content handler with `r`, and the value is not used after that handler
+    /// has returned unless [`Request::hold`] was called and returned true.
+    pub unsafe fn new(r: NonNull<ngx_http_request_t>) -> Self {
+        Request(Rc::new(Inner { r: Cell::new(Some(r)), output: RefCell::default() }))
+    }
+
+    /// Lets `responder` answer the request: now nothing happens to it without `responder` being
+    /// told, and the content handler returns `NGX_DONE`. False: out of memory.
+    pub fn hold(&self, responder: Rc<dyn Responder>) -> bool {
+        let Some(r) = self.ptr() else { return false };
+        // SAFETY: the request is live, see `new`. The context is freed with the request's pool,
+        // after everything that points to it.
+        unsafe {
+            let pool = ngx::core::Pool::from_ngx_pool((*r).pool);
+            let context = pool.allocate(Context { request: self.clone(), responder });
+            let cleanup = ngx_http_cleanup_add(r, 0);
+            if context.is_null() || cleanup.is_null() {
+                return false;
+            }
+            (*cleanup).handler = Some(on_cleanup);
+            (*cleanup).data = context.cast();
+            *(*r).ctx.add(crate::ngx_rtmp_http_module.ctx_index) = context.cast();
+            (*r).read_event_handler = Some(ngx_http_test_reading);
+            (*r).write_event_handler = Some(on_write);
+            let main = (*r).main;
+            (*main).set_count((*main).count() + 1);
+        }
+        true
+    }
+
+    fn ptr(&self) -> Option<*mut ngx_http_request_t> {
+        self.0.r.get().map(NonNull::as_ptr)
+    }
+
+    fn live(&self) -> io::Result<*mut ngx_http_request_t> {
+        self.ptr().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Reads something of the request; the default if it is gone.
+    fn get<T: Default>(&self, f: impl FnOnce(&ngx_http_request_t) -> T) -> T {
+        // SAFETY: the request is live while the pointer is there, and `f` does not call nginx.
+        self.ptr().map(|r| f(unsafe { &*r })).unwrap_or_default()
+    }
+
+    /// Reads something of the request's connection.
+    fn get_connection<T: Default>(&self, f: impl FnOnce(&ngx_connection_t) -> T) -> T {
+        // SAFETY: a live request has a connection.
+        self.get(|r| f(unsafe { &*r.connection }))
+    }
+
+    /// Whether it is a client's, not a part of another answer.
+    pub fn is_main(&self) -> bool {
+        self.get(|r| ptr::eq(r.main, r))
+    }
+
+    /// The method: one of `NGX_HTTP_GET` and its siblings.
+    pub fn method(&self) -> usize {
+        self.get(|r| r.method)
+    }
+
+    /// Whether it is HTTP/1.1, where a connection can be upgraded.
+    pub fn is_http_11(&self) -> bool {
+        self.get(|r| r.http_version == nginx_sys::NGX_HTTP_VERSION_11 as usize)
+    }
+
+    /// The path, decoded and normalised.
+    pub fn path(&self) -> Vec<u8> {
+        self.get(|r| r.uri.as_bytes().to_vec())
+    }
+
+    /// The query, as it came.
+    pub fn args(&self) -> Vec<u8> {
+        self.get(|r| r.args.as_bytes().to_vec())
+    }
+
+    /// The host that the client names, without the port, in lower case.
+    pub fn host(&self) -> Vec<u8> {
+        self.get(|r| r.headers_in.server.as_bytes().to_vec())
+    }
+
+    /// Whether the connection is encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.get(|r| r.schema.as_bytes() == b"https") || self.get_connection(|c| !c.ssl.is_null())
+    }
+
+    /// The first field of the name `name`, which is in lower case.
+    pub fn field(&self, name: &str) -> Option<Vec<u8>> {
+        self.get(|r| {
+            let mut part = &raw const r.headers_in.headers.part;
+            // SAFETY: nginx's list of the request's fields: parts of `nelts` elements each.
+            while let Some(now) = unsafe { part.as_ref() } {
+                let elts = now.elts.cast::<ngx_table_elt_t>();
+                for i in 0..now.nelts {
+                    // SAFETY: as above.
+                    let field = unsafe { &*elts.add(i) };
+                    if field.key.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
+                        return Some(field.value.as_bytes().to_vec());
+                    }
+                }
+                part = now.next;
+            }
+            None
+        })
+    }
+
+    /// The client's IP address, as far as nginx believes it; `None` for a unix socket.
+    pub fn ip(&self) -> Option<IpAddr> {
+        // SAFETY: the connection is live and its address has this length.
+        self.get_connection(|c| unsafe { crate::conf::ngx::address_of(c.sockaddr, c.socklen) })?.ip()
+    }
+
+    /// The client's address as text.
+    pub fn addr_text(&self) -> Vec<u8> {
+        self.get_connection(|c| c.addr_text.as_bytes().to_vec())
+    }
+
+    /// The connection's log, which knows the request.
+    pub fn log(&self) -> Option<Log> {
+        self.get_connection(|c| Some(c.log))
+    }
+
+    /// Whether the client is known to be gone while nobody was reading.
+    pub fn client_gone(&self) -> bool {
+        self.get_connection(|c| {
+            // SAFETY: a live connection has a read event.
+            let rev = unsafe { &*c.read };
+            rev.pending_eof() != 0 || rev.error() != 0 || c.error() != 0
+        })
+    }
+
+    /// Has nginx read and forget the body of the request. An error is what to answer.
+    pub fn discard_body(&self) -> Result<(), ngx_int_t> {
+        let r = self.ptr().ok_or(NGX_ERROR as ngx_int_t)?;
+        // SAFETY: the request is live.
+        match unsafe { ngx_http_discard_request_body(r) } {
+            rc if rc == NGX_OK as ngx_int_t => Ok(()),
+            rc => Err(rc),
+        }
+    }
+
+    /// Puts the head of the answer in front of what is flushed next. False if that is all, because
+    /// the client asked for the head only.
+    pub fn send_head(&self, head: &Head<'_>) -> io::Result<bool> {
+        let r = self.live()?;
+        // SAFETY: the request is live; what the head points to is static or copied into its pool.
+        unsafe {
+            let out = &raw mut (*r).headers_out;
+            (*out).status = head.status as ngx_uint_t;
+            if !head.line.is_empty() {
+                (*out).status_line = text(head.line);
+            }
+            (*out).content_type = text(head.content_type);
+            (*out).content_type_len = head.content_type.len();
+            for &(name, value) in head.fields {
+                let field = ngx_list_push(&raw mut (*out).headers).cast::<ngx_table_elt_t>();
+                let value = ngx_str_t::from_bytes((*r).pool, value);
+                let (Some(field), Some(value)) = (NonNull::new(field), value) else {
+                    return Err(io::ErrorKind::OutOfMemory.into());
+                };
+                let mut elt: ngx_table_elt_t = std::mem::zeroed();
+                elt.hash = 1;
+                elt.key = text(name);
+                elt.value = value;
+                field.write(elt);
+            }
+            // the answer has no end that a client could wait for
+            (*r).set_keepalive(0);
+            if (*core_conf(r)).tcp_nodelay != 0 {
+                // a socket that refuses it works all the same
+                ngx_tcp_nodelay((*r).connection);
+            }
+            let rc = ngx_http_send_header(r);
+            if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            Ok((*r).header_only() == 0)
+        }
+    }
+
+    /// Queues bytes for the next flush.
+    pub fn push(&self, bytes: Box<[u8]>) {
+        let range = bytes.as_ptr_range();
+        self.0.output.borrow_mut().push(range.start, range.end, Owner::Own(bytes));
+    }
+
+    /// Queues bytes for the next flush: without a copy, if they lie in `block`.
+    pub fn push_shared(&self, bytes: &[u8], block: Option<&Rc<Block>>) {
+        match block.filter(|block| lies_in(bytes, block.filled())) {
+            Some(block) => {
+                let range = bytes.as_ptr_range();
+                let owner = Owner::Block(block.clone());
+                self.0.output.borrow_mut().push(range.start, range.end, owner);
+            }
+            None => self.push(bytes.into()),
+        }
+    }
+
+    /// Hands what is queued to nginx. True if the client has taken it all; else
+    /// [`Responder::writable`] will be called, or the request ends when the client takes nothing
+    /// for `send_timeout`.
+    pub fn flush(&self) -> io::Result<bool> {
+        let r = self.live()?;
+        let chain = self.0.output.borrow_mut().chain();
+        // SAFETY: the request is live; the chain's buffers stay where they are, and what they
+        // point to is kept until nginx has sent it or frees the request's pool.
+        unsafe {
+            if chain.is_null() && !is_buffered(r) {
+                return Ok(true);
+            }
+            let rc = ngx_http_output_filter(r, chain);
+            self.0.output.borrow_mut().release();
+            if rc == NGX_ERROR as ngx_int_t {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let wev = (*(*r).connection).write;
+            if !self.is_busy() {
+                if (*wev).timer_set() != 0 && (*wev).delayed() == 0 {
+                    ngx_del_timer(wev);
+                }
+                return Ok(true);
+            }
+            self.await_writable(r)?;
+            Ok(false)
+        }
+    }
+
+    /// Whether the client has not taken all that was flushed.
+    pub fn is_busy(&self) -> bool {
+        // SAFETY: the request is live while the pointer is there.
+        self.0.output.borrow().handed > 0 || self.ptr().is_some_and(|r| unsafe { is_buffered(r) })
+    }
+
+    /// # Safety
+    ///
+    /// `r` is live.
+    unsafe fn await_writable(&self, r: *mut ngx_http_request_t) -> io::Result<()> {
+        // SAFETY: the caller's promise; this is what nginx's own writer does.
+        unsafe {
+            let (conf, wev) = (core_conf(r), (*(*r).connection).write);
+            // a delayed event (limit_rate) has its timer already
+            if (*wev).delayed() == 0 {
+                ngx_add_timer(wev, (*conf).send_timeout);
+            }
+            if ngx_handle_write_event(wev, (*conf).send_lowat) != NGX_OK as ngx_int_t {
+                return Err(io::ErrorKind::Other.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on calls [`Responder::readable`]; until now the client's input was only watched
+    /// for its end.
+    pub fn await_input(&self) {
+        if let Some(r) = self.ptr() {
+            // SAFETY: the request is live.
+            unsafe { (*r).read_event_handler = Some(on_read) };
+        }
+    }
+
+    /// Reads what the client sent behind its request: `Ok(0)` is its end, `WouldBlock` nothing yet.
+    pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let r = self.live()?;
+        // SAFETY: the request is live. nginx may have read ahead into the header's buffer.
+        unsafe {
+            let ahead = (*r).header_in;
+            let n = ((*ahead).last as usize).saturating_sub((*ahead).pos as usize).min(buf.len());
+            if n > 0 {
+                ptr::copy_nonoverlapping((*ahead).pos, buf.as_mut_ptr(), n);
+                (*ahead).pos = (*ahead).pos.add(n);
+                return Ok(n);
+            }
+            let c = (*r).connection;
+            let Some(recv) = (*c).recv else { return Err(io::ErrorKind::NotConnected.into()) };
+            match recv(c, buf.as_mut_ptr(), buf.len()) {
+                n if n >= 0 => Ok(n as usize),
+                n if n == NGX_AGAIN as isize => {
+                    match ngx_handle_read_event((*c).read, 0) == NGX_OK as ngx_int_t {
+                        true => Err(io::ErrorKind::WouldBlock.into()),
+                        false => Err(io::ErrorKind::Other.into()),
+                    }
+                }
+                _ => Err(io::ErrorKind::ConnectionReset.into()),
+            }
+        }
+    }
+
+    /// Ends the answer where it is: what was flushed still goes out.
+    pub fn finish(&self) {
+        let Some(r) = self.let_go() else { return };
+        // SAFETY: the request is live until it is finalized; the connection's memory stays.
+        unsafe {
+            let c = (*r).connection;
+            let rc = ngx_http_send_special(r, NGX_HTTP_LAST as ngx_uint_t);
+            ngx_http_finalize_request(r, rc);
+            ngx_http_run_posted_requests(c);
+        }
+    }
+
+    /// Ends the request: with a status of 300 and more, whose page is sent if no head was, or with
+    /// `NGX_ERROR`, which closes the connection.
+    pub fn finalize(&self, rc: ngx_int_t) {
+        let Some(r) = self.let_go() else { return };
+        // SAFETY: as above.
+        unsafe {
+            let c = (*r).connection;
+            ngx_http_finalize_request(r, rc);
+            ngx_http_run_posted_requests(c);
+        }
+    }
+
+    /// Parts the request from its responder.
+    fn let_go(&self) -> Option<*mut ngx_http_request_t> {
+        let r = self.0.r.take()?.as_ptr();
+        // SAFETY: the request is live.
+        let responder = unsafe { context(r).map(|context| context.responder.clone()) };
+        if let Some(responder) = responder {
+            responder.gone();
+        }
+        Some(r)
+    }
+}
+
+fn text(text: &'static str) -> ngx_str_t {
+    ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
+}
+
+fn lies_in(bytes: &[u8], all: &[u8]) -> bool {
+    let (bytes, all) = (bytes.as_ptr_range(), all.as_ptr_range());
+    all.start <= bytes.start && bytes.end <= all.end
+}
+
+/// # Safety
+///
+/// `r` is live.
+unsafe fn core_conf(r: *mut ngx_http_request_t) -> *mut ngx_http_core_loc_conf_t {
+    // SAFETY: each request has the configuration of the core module.
+    unsafe { (*(*r).loc_conf.add(ngx_http_core_module.ctx_index)).cast() }
+}
+
+/// # Safety
+///
+/// `r` is live.
+unsafe fn is_buffered(r: *mut ngx_http_request_t) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { (*r).buffered() != 0 || (*(*r).connection).buffered() != 0 }
+}
+
+/// Bytes on their way to the client. The parts in front are nginx's until it has sent them, the
+/// others wait for the next flush. It lives as long as the request's pool.
+#[derive(Default)]
+struct Output {
+    parts: VecDeque<Box<UnsafeCell<Part>>>,
+    handed: usize,
+    /// Parts to be used again.
+    spare: Vec<Box<UnsafeCell<Part>>>,
+}
+
+/// As many parts as a flush commonly has.
+const SPARES: usize = 4;
+
+struct Part {
+    buf: ngx_buf_t,
+    link: ngx_chain_t,
+    owner: Owner,
+}
+
+/// What keeps the bytes of a part.
+enum Owner {
+    Nobody,
+    #[allow(dead_code)] // held, not looked at
+    Own(Box<[u8]>),
+    #[allow(dead_code)] // held, not looked at
+    Block(Rc<Block>),
+}
+
+impl Output {
+    fn push(&mut self, start: *const u8, end: *const u8, owner: Owner) {
+        if start == end {
+            return;
+        }
+        // SAFETY: zeroes are an empty buffer and a link to nothing.
+        let (mut buf, mut link): (ngx_buf_t, ngx_chain_t) = unsafe { std::mem::zeroed() };
+        (buf.pos, buf.last) = (start.cast_mut(), end.cast_mut());
+        (buf.start, buf.end) = (buf.pos, buf.last);
+        buf.set_memory(1);
+        link.next = ptr::null_mut();
+        let part = Part { buf, link, owner };
+        let part = match self.spare.pop() {
+            Some(mut spare) => {
+                *spare.get_mut() = part;
+                spare
+            }
+            None => Box::new(UnsafeCell::new(part)),
+        };
+        self.parts.push_back(part);
+    }
+
+    /// The chain of the parts that nginx does not have yet, to be sent without waiting for more.
+    fn chain(&mut self) -> *mut ngx_chain_t {
+        let mut chain: *mut ngx_chain_t = ptr::null_mut();
+        for part in self.parts.range(self.handed..).rev() {
+            let part = part.get();
+            // SAFETY: the part is ours until it is handed over, and stays in its box.
+            unsafe {
+                (*part).buf.set_flush(u32::from(chain.is_null()));
+                (*part).link.buf = &raw mut (*part).buf;
+                (*part).link.next = chain;
+                chain = &raw mut (*part).link;
+            }
+        }
+        self.handed = self.parts.len();
+        chain
+    }
+
+    /// Lets go of the parts that nginx has sent.
+    fn release(&mut self) {
+        while self.handed > 0 {
+            let Some(part) = self.parts.front_mut() else { break };
+            let part = part.get_mut();
+            if part.buf.pos != part.buf.last {
+                break;
+            }
+            part.owner = Owner::Nobody;
+            self.handed -= 1;
+            if let Some(part) = self.parts.pop_front().filter(|_| self.spare.len() < SPARES) {
+                self.spare.push(part);
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// `r` is live.
+unsafe fn context<'a>(r: *mut ngx_http_request_t) -> Option<&'a Context> {
+    // SAFETY: the slot holds null or what `hold` has put there, and lives as long as the pool.
+    unsafe { (*(*r).ctx.add(crate::ngx_rtmp_http_module.ctx_index)).cast::<Context>().as_ref() }
+}
+
+unsafe extern "C" fn on_write(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx calls the handlers of a live request.
+    let Some(context) = (unsafe { context(r) }) else { return };
+    let (request, responder) = (context.request.clone(), context.responder.clone());
+    let wrote = guard("a request's output", || {
+        // SAFETY: as above.
+        unsafe {
+            let wev = (*(*r).connection).write;
+            if (*wev).timedout() != 0 {
+                (*(*r).connection).set_timedout(1);
+                return request.finalize(NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t);
+            }
+            if !request.is_busy() {
+                return;
+            }
+            if (*wev).delayed() != 0 {
+                if request.await_writable(r).is_err() {
+                    request.finalize(NGX_ERROR as ngx_int_t);
+                }
+                return;
+            }
+        }
+        match request.flush() {
+            Ok(true) => responder.writable(),
+            Ok(false) => (),
+            Err(_) => request.finalize(NGX_ERROR as ngx_int_t),
+        }
+    });
+    if wrote.is_none() {
+        guard("the end of a request", || request.finalize(NGX_ERROR as ngx_int_t));
+    }
+}
+
+unsafe extern "C" fn on_read(r: *mut ngx_http_request_t) {
+    // SAFETY: nginx calls the handlers of a live request.
+    let Some(context) = (unsafe { context(r) }) else { return };
+    let (request, responder) = (context.request.clone(), context.responder.clone());
+    if guard("a request's input", || responder.readable()).is_none() {
+        guard("the end of a request", || request.finalize(NGX_ERROR as ngx_int_t));
+    }
+}
+
+/// nginx ends the request.
+unsafe extern "C" fn on_cleanup(data: *mut std::ffi::c_void) {
+    guard("the end of a request", || {
+        // SAFETY: `hold` has put the context there, which lives as long as the request's pool.
+        let context = unsafe { &*data.cast::<Context>() };
+        let responder = context.responder.clone();
+        if context.request.0.r.take().is_some() {
+            responder.gone();
+        }
+    });
+}

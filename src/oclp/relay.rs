@@ -1,0 +1,92 @@
+//! Relays that a scheduler steers: it is asked at every attempt, and its answer names the target.
+
+use std::rc::Rc;
+
+use super::ask;
+use super::notice::{Answer, Notice, Redirect};
+use super::told::Told;
+use crate::conf::oclp::{Call, Callback};
+use crate::relay::loops;
+use crate::relay::reconnect::{Candidate, Decision, Lease, Targets};
+use crate::relay::target::{Scheme, Target, Url};
+use crate::visit::Visit;
+
+/// A line `oclp_pull`, `oclp_push` or `oclp_meta`.
+pub struct Scheduled(pub Rc<Callback>);
+
+impl Targets for Scheduled {
+    async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
+        if visit.hops >= loops::MAX_HOPS {
+            let max = loops::MAX_HOPS;
+            return Decision::Failed(format!("the stream has come through {max} relays already"));
+        }
+        let decided = match self.0.call {
+            Call::Pull => ask(Notice::new(&self.0, visit), pull).await,
+            _ => ask(Notice::new(&self.0, visit), push).await,
+        };
+        decided.unwrap_or_else(|| Decision::Failed("the decision failed".into()))
+    }
+}
+
+/// pull: what an answer does.
+fn pull(notice: Notice, answer: Answer) -> Decision {
+    let end = Decision::EndClients("no such stream");
+    match answer {
+        Answer::Ok => Decision::GiveUp,
+        Answer::OtherSuccess => end,
+        Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp, Scheme::Http]),
+        Answer::Failure => end,
+        Answer::None => Decision::Failed("the callback was not answered".into()),
+    }
+}
+
+/// push and meta: what an answer does.
+fn push(notice: Notice, answer: Answer) -> Decision {
+    let end = Decision::EndClients("refused by the callback of a push");
+    match answer {
+        Answer::Ok => Decision::GiveUp,
+        Answer::OtherSuccess => end,
+        Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp]),
+        Answer::Failure => end,
+        Answer::None => Decision::Failed("the callback was not answered".into()),
+    }
+}
+
+/// The relay that a 3xx makes: from here on its end is told.
+fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
+    match target(&notice.visit, to, schemes) {
+        Err(why) => Decision::Failed(format!("the callback was answered with {why}")),
+        Ok(target) => {
+            let lease = Box::new(Session(Told::new(notice)));
+            Decision::Try(vec![Candidate { target, lease }])
+        }
+    }
+}
+
+fn target(visit: &Visit, to: &Redirect, schemes: &[Scheme]) -> Result<Target, &'static str> {
+    let location = to.location.as_deref().ok_or("a redirect without a Location")?;
+    let url = Url::parse(location).ok_or("a Location that is no complete rtmp or http url")?;
+    if !schemes.contains(&url.scheme) {
+        return Err("a Location that is no rtmp url");
+    }
+    let domain = to.domain.as_deref();
+    if !domain.is_none_or(is_authority) {
+        return Err("a Domain that is no name of a host");
+    }
+    Ok(Target::of_location(url, domain, visit))
+}
+
+/// Whether `domain` can stand in tcUrl and in a `Host` header.
+fn is_authority(domain: &[u8]) -> bool {
+    !domain.is_empty()
+        && domain.iter().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\\"<>".contains(byte))
+}
+
+/// One relay session, as the server knows of it.
+struct Session(Told);
+
+impl Lease for Session {
+    fn established(&mut self) {
+        self.0.update();
+    }
+}

@@ -1,0 +1,40 @@
+//! The clients that a relay is for: it goes on as long as one of them is there.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::visit::Visit;
+
+/// Clients in the order in which they came.
+#[derive(Default)]
+pub struct Clients {
+    all: RefCell<BTreeMap<u64, Rc<Visit>>>,
+    next: Cell<u64>,
+}
+
+impl Clients {
+    /// A client has come; the number is for [`Clients::leave`].
+    pub fn enter(&self, visit: &Rc<Visit>) -> u64 {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        self.all.borrow_mut().insert(id, visit.clone());
+        id
+    }
+
+    /// A client has left.
+    pub fn leave(&self, id: u64) {
+        let left = self.all.borrow_mut().remove(&id);
+        drop(left);
+    }
+
+    /// The one that has been here longest.
+    pub fn first(&self) -> Option<Rc<Visit>> {
+        self.all.borrow().values().next().cloned()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.borrow().len()
+    }
+}

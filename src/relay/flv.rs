@@ -1,0 +1,228 @@
+//! HTTP-FLV as a client: one GET whose answer does not end.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{
+    HeaderName, HeaderValue, ACCEPT, CONTENT_ENCODING, HOST, LOCATION, REFERER, USER_AGENT,
+};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use percent_encoding::{percent_encode, AsciiSet, CONTROLS};
+use rtmp_protocol::flv::FlvReader;
+
+use super::connect;
+use super::pull::Feed;
+use super::reconnect::{Failure, Refused};
+use super::target::{Scheme, Target, Url};
+use crate::conf::Msec;
+use crate::nginx::clock;
+use crate::nginx::peer::{AsyncConn, Io};
+use crate::nginx::task::{self, race, sleep, Task};
+use crate::visit::Visit;
+
+/// Redirects that are followed: an origin that moved, behind a balancer.
+const MAX_REDIRECTS: u32 = 3;
+/// The longest header of an answer, and what is read of the body at once, in bytes.
+const MAX_BUFFER: usize = 32 * 1024;
+/// With so many bytes, an FLV's header is read (FLV 10.1 Annex E.2).
+const FILE_HEADER: u64 = 9;
+/// How many relays the request has come through, and which.
+const HOPS: HeaderName = HeaderName::from_static("x-ngx-rtmp-hops");
+const VIA: HeaderName = HeaderName::from_static("x-ngx-rtmp-via");
+
+/// What can't stand in a query as it is; it is otherwise sent as the client wrote it.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+/// What can't stand in a path as itself (RFC 3986 section 3.3).
+const PATH: &AsciiSet = &QUERY
+    .add(b'?')
+    .add(b'%')
+    .add(b'[')
+    .add(b']')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// An answer that is being read.
+pub struct Client {
+    conn: Rc<AsyncConn>,
+    body: Incoming,
+    reader: FlvReader,
+    /// The beginning of a tag's header.
+    unread: Vec<u8>,
+    received: u64,
+    last: Rc<Cell<u64>>,
+    timeout: Msec,
+    // hyper's side of the connection, which ends with this
+    _driver: Task,
+}
+
+impl Client {
+    /// Asks for the stream. Anything but 200 and an unencoded body is a failure.
+    pub async fn open(visit: &Visit, target: &Target) -> Result<Self, Failure> {
+        let mut target = target.clone();
+        let mut path = path_of(&target);
+        for _ in 0..=MAX_REDIRECTS {
+            let conn = Rc::new(connect(visit, &target).await?);
+            let (mut sender, connection) = http1::Builder::new()
+                .max_buf_size(MAX_BUFFER)
+                .handshake::<_, Empty<Bytes>>(Io(conn.clone()))
+                .await
+                .map_err(broken)?;
+            let driver = task::spawn(async move {
+                // why it ended shows in the answer
+                let _ = connection.await;
+            });
+            let answer = sender.send_request(request(&target, &path)?).await.map_err(broken)?;
+            let (head, body) = answer.into_parts();
+            match head.status {
+                StatusCode::OK => {
+                    if head.headers.contains_key(CONTENT_ENCODING) {
+                        return Err(Failure::new("the answer is encoded, though not asked for"));
+                    }
+                    return Ok(Client {
+                        conn,
+                        body,
+                        reader: FlvReader::new(visit.server.max_message),
+                        unread: Vec::new(),
+                        received: 0,
+                        last: Rc::new(Cell::new(clock::now())),
+                        timeout: visit.server.timeout,
+                        _driver: driver,
+                    });
+                }
+                StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT => {
+                    let location = head.headers.get(LOCATION).map(HeaderValue::as_bytes);
+                    path = redirect(&mut target, location.unwrap_or_default())?;
+                }
+                StatusCode::NOT_FOUND | StatusCode::GONE => {
+                    return Err(Failure::refused(Refused::NotFound, head.status.to_string()));
+                }
+                StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                    return Err(Failure::refused(Refused::Forbidden, head.status.to_string()));
+                }
+                status => return Err(Failure::new(format!("answered {status}"))),
+            }
+        }
+        Err(Failure::new(format!("more than {MAX_REDIRECTS} redirects")))
+    }
+
+    /// The connection.
+    pub fn conn(&self) -> Rc<AsyncConn> {
+        self.conn.clone()
+    }
+
+    /// Waits until the answer has proved to be FLV.
+    pub async fn established(mut self, feed: &mut Feed) -> Result<Self, Failure> {
+        while self.received < FILE_HEADER {
+            self.read(feed).await?;
+        }
+        Ok(self)
+    }
+
+    /// Feeds the tags into a stream, until they end.
+    pub async fn play(mut self, feed: &mut Feed) -> Failure {
+        let silence = silence(self.timeout, self.last.clone());
+        let tags = async {
+            loop {
+                if let Err(failure) = self.read(feed).await {
+                    return failure;
+                }
+            }
+        };
+        race(silence, tags).await
+    }
+
+    async fn read(&mut self, feed: &mut Feed) -> Result<(), Failure> {
+        let frame = match self.body.frame().await {
+            Some(frame) => frame.map_err(broken)?,
+            None => return Err(Failure::new("the origin has ended the stream")),
+        };
+        // trailers say nothing of a stream
+        let Ok(data) = frame.into_data() else { return Ok(()) };
+        self.received += data.len() as u64;
+        self.last.set(clock::now());
+        let unread = std::mem::take(&mut self.unread);
+        let joined =
+            if unread.is_empty() { data } else { [unread.as_slice(), &data].concat().into() };
+        let mut input: &[u8] = &joined;
+        loop {
+            let tag = self.reader.read(&mut input);
+            let Some(tag) = tag.map_err(|error| Failure::new(error.to_string()))? else { break };
+            feed.media(tag.kind, tag.timestamp, tag.payload)?;
+        }
+        self.unread = input.to_vec();
+        Ok(())
+    }
+}
+
+/// Ends when nothing comes for `limit` ms; 0 = never.
+async fn silence(limit: Msec, last: Rc<Cell<u64>>) -> Failure {
+    if limit == 0 {
+        return std::future::pending().await;
+    }
+    loop {
+        match limit.checked_sub(clock::now().saturating_sub(last.get())) {
+            None | Some(0) => return Failure::new("timed out: the origin sends nothing"),
+            Some(left) => sleep(left).await,
+        }
+    }
+}
+
+fn path_of(target: &Target) -> String {
+    let encoded = |bytes| percent_encode(bytes, PATH);
+    let mut path = format!("/{}/{}", encoded(&target.app), encoded(&target.name));
+    if !target.args.is_empty() {
+        path.push('?');
+        path.extend(percent_encode(&target.args, QUERY));
+    }
+    path
+}
+
+fn request(target: &Target, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+    let mut request = Request::get(path)
+        .header(HOST, target.domain.as_slice())
+        .header(ACCEPT, "*/*")
+        .header(HOPS, target.hops)
+        .header(VIA, target.via.as_slice());
+    for (name, value) in [(REFERER, &target.page_url), (USER_AGENT, &target.flash_ver)] {
+        if !value.is_empty() {
+            request = request.header(name, value.as_slice());
+        }
+    }
+    request.body(Empty::new()).map_err(|error| Failure::new(format!("not a request: {error}")))
+}
+
+/// Turns to where the origin sends us, and gives the path there.
+fn redirect(target: &mut Target, location: &[u8]) -> Result<String, Failure> {
+    let invalid = || {
+        let location = String::from_utf8_lossy(location);
+        Failure::new(format!("redirected to \"{location}\", no http:// url"))
+    };
+    let text = std::str::from_utf8(location).map_err(|_| invalid())?;
+    if text.starts_with('/') && !text.starts_with("//") {
+        return Ok(text.to_owned());
+    }
+    let url = Url::parse(location).filter(|url| url.scheme == Scheme::Http).ok_or_else(invalid)?;
+    target.domain = url.authority();
+    target.host = url.host;
+    target.port = url.port;
+    let uri: http::Uri = text.parse().map_err(|_| invalid())?;
+    Ok(uri.path_and_query().map_or("/", |path| path.as_str()).to_owned())
+}
+
+fn broken(error: hyper::Error) -> Failure {
+    // hyper names the cause only as a source
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+    Failure::new(format!("HTTP failed: {error}{}", cause.unwrap_or_default()))
+}

@@ -1,0 +1,276 @@
+//! Pushes: what is published here is played by us, to other servers.
+//!
+//! The publishers of a stream share its pushes: a change of the source on air is not seen by the
+//! other servers, and with the last publisher the pushes end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::{Rc, Weak};
+
+use rtmp_protocol::message;
+
+use super::clients::Clients;
+use super::reconnect::{keep_up, Failure, Relay, Stop, Targets};
+use super::rtmp::{self, Role};
+use super::target::Target;
+use super::Line;
+use crate::conf::Msec;
+use crate::live::{Data, End, Form, Key, Sink, Stream, Subscriber, Subscription};
+use crate::nginx::clock;
+use crate::nginx::peer::AsyncConn;
+use crate::nginx::task::{self, race, sleep, Signal, Task};
+use crate::visit::Visit;
+
+thread_local! {
+    static PUSHES: RefCell<HashMap<Key, Weak<Pushes>>> = RefCell::default();
+}
+
+/// The pushes of one stream.
+pub struct Pushes {
+    stream: Rc<Stream>,
+    publishers: Clients,
+    tasks: RefCell<Vec<Task>>,
+}
+
+/// A publisher's share in the pushes of its stream; dropped, it has left.
+pub struct Share {
+    pushes: Rc<Pushes>,
+    id: u64,
+}
+
+/// A publisher was let in: the lines of its application begin, unless they run already.
+pub fn start(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Option<Share> {
+    if let Some(pushes) = find(&visit.key) {
+        return Some(pushes.share(visit));
+    }
+    if visit.app.relay.push.is_empty() {
+        return None;
+    }
+    let pushes = Rc::new(Pushes {
+        stream: stream.clone(),
+        publishers: Clients::default(),
+        tasks: RefCell::default(),
+    });
+    PUSHES.with_borrow_mut(|all| all.insert(visit.key.clone(), Rc::downgrade(&pushes)));
+    let share = pushes.share(visit);
+    for line in &visit.app.relay.push {
+        pushes.run(Line { line: line.clone(), pull: false });
+    }
+    Some(share)
+}
+
+fn find(key: &Key) -> Option<Rc<Pushes>> {
+    PUSHES.with_borrow(|all| all.get(key).and_then(Weak::upgrade))
+}
+
+impl Pushes {
+    fn share(self: &Rc<Self>, visit: &Rc<Visit>) -> Share {
+        Share { pushes: self.clone(), id: self.publishers.enter(visit) }
+    }
+
+    /// Runs one push, to where `targets` says, as long as there is a publisher.
+    pub fn run(self: &Rc<Self>, mut targets: impl Targets + 'static) {
+        let push = Push { pushes: Rc::downgrade(self), stream: self.stream.clone() };
+        let task = task::spawn(async move {
+            if let Stop::EndClients(why) = keep_up(&push, &mut targets).await {
+                push.stream.refuse_sources(why);
+            }
+        });
+        self.tasks.borrow_mut().push(task);
+    }
+}
+
+impl Drop for Pushes {
+    fn drop(&mut self) {
+        PUSHES.with_borrow_mut(|all| {
+            if all.get(self.stream.key()).is_some_and(|other| other.strong_count() == 0) {
+                all.remove(self.stream.key());
+            }
+        });
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.pushes.publishers.leave(self.id);
+    }
+}
+
+/// One push of a stream.
+struct Push {
+    pushes: Weak<Pushes>,
+    stream: Rc<Stream>,
+}
+
+impl Relay for Push {
+    type Session = Session;
+
+    fn describe(&self) -> String {
+        format!("push of \"{}\" to", self.stream.key())
+    }
+
+    fn client(&self) -> Option<Rc<Visit>> {
+        self.pushes.upgrade()?.publishers.first()
+    }
+
+    fn delays(&self, visit: &Visit) -> (Msec, Msec) {
+        let conf = &visit.app.relay;
+        (conf.failed_reconnect, conf.push_reconnect.unwrap_or(conf.relay_reconnect))
+    }
+
+    async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Session, Failure> {
+        let peer = rtmp::Peer::open(visit, target, Role::Publish).await?;
+        let peer = peer.established(|_| Ok(())).await?;
+        Ok(Session::new(peer, &self.stream, visit, target))
+    }
+
+    async fn run(&self, session: Session) -> Failure {
+        session.run().await
+    }
+
+    fn stop(&self, _failure: &Failure) -> Option<Stop> {
+        // the publisher here is not to suffer from what another server says
+        None
+    }
+}
+
+/// An established push. Dropped, the other server is told that the stream ends.
+struct Session {
+    peer: RefCell<Option<rtmp::Peer>>,
+    conn: Rc<AsyncConn>,
+    out: Rc<Out>,
+    subscription: RefCell<Option<Subscription>>,
+    /// Unpublishes, when sent behind the stream.
+    farewell: Vec<u8>,
+    /// How long the other server may take nothing.
+    timeout: Msec,
+}
+
+/// The subscriber.
+struct Out {
+    conn: Rc<AsyncConn>,
+    /// Since when the other server takes nothing.
+    blocked: Cell<Option<u64>>,
+    ended: RefCell<Option<End>>,
+    over: Signal,
+}
+
+impl Sink for Out {
+    fn write(&self, data: Data<'_>) -> io::Result<usize> {
+        let wanted: usize = data.parts.iter().map(|part| part.len()).sum();
+        let taken = self.conn.get_ref().writev(data.parts);
+        match &taken {
+            Ok(n) if *n == wanted => self.blocked.set(None),
+            Ok(_) => self.blocked.set(Some(clock::now())),
+            Err(_) if self.blocked.get().is_none() => self.blocked.set(Some(clock::now())),
+            Err(_) => (),
+        }
+        taken
+    }
+
+    fn end(&self, why: End) {
+        self.ended.replace(Some(why));
+        self.over.set();
+    }
+
+    fn source(&self, _on_air: bool) {}
+}
+
+impl Session {
+    fn new(peer: rtmp::Peer, stream: &Rc<Stream>, visit: &Visit, target: &Target) -> Self {
+        let conn = peer.conn();
+        let out = Rc::new(Out {
+            conn: conn.clone(),
+            blocked: Cell::new(None),
+            ended: RefCell::default(),
+            over: Signal::new(),
+        });
+        let subscription = stream.subscribe(Subscriber {
+            form: Form::Rtmp {
+                chunk_size: visit.server.chunk_size,
+                stream_id: peer.stream_id(),
+                to_publish: true,
+            },
+            sink: out.clone(),
+            player: false,
+            prologue: Vec::new(),
+        });
+        Session {
+            farewell: peer.farewell(target),
+            peer: RefCell::new(Some(peer)),
+            conn,
+            out,
+            subscription: RefCell::new(Some(subscription)),
+            timeout: visit.server.timeout,
+        }
+    }
+
+    async fn run(&self) -> Failure {
+        let Some(mut peer) = self.peer.take() else { return Failure::new("closed") };
+        race(race(self.ended(), self.flow()), race(self.stalled(), self.answers(&mut peer))).await
+    }
+
+    /// The engine has ended the subscription.
+    async fn ended(&self) -> Failure {
+        self.out.over.wait().await;
+        Failure::new(match self.out.ended.take() {
+            Some(End::Failed(error)) => format!("connection failed: {error}"),
+            Some(End::TooSlow { times }) => format!("the server was too slow, {times} times"),
+            Some(End::NotFound(why)) => why.to_owned(),
+            None => "ended".to_owned(),
+        })
+    }
+
+    /// Goes on writing whenever the connection takes bytes again.
+    async fn flow(&self) -> Failure {
+        loop {
+            self.conn.writable().await;
+            if let Some(subscription) = &*self.subscription.borrow() {
+                subscription.writable();
+            }
+        }
+    }
+
+    /// The server takes nothing for too long.
+    async fn stalled(&self) -> Failure {
+        loop {
+            let taken = self.out.blocked.get().unwrap_or_else(clock::now);
+            let waited = clock::now().saturating_sub(taken);
+            if waited >= self.timeout {
+                return Failure::new("timed out: the server does not read");
+            }
+            sleep(self.timeout - waited).await;
+        }
+    }
+
+    /// Reads what the server says; answers go between the messages of the stream.
+    async fn answers(&self, peer: &mut rtmp::Peer) -> Failure {
+        let reply = |bytes: &[u8]| match &*self.subscription.borrow() {
+            Some(subscription) => subscription.send(bytes, rtmp::MAX_UNSENT),
+            None => true,
+        };
+        peer.messages(reply, |message| match message.kind {
+            message::COMMAND | message::COMMAND_AMF3 => rtmp::refusal(message),
+            _ => Ok(None::<()>),
+        })
+        .await
+        .err()
+        .unwrap_or_else(|| Failure::new("ended"))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(subscription) = self.subscription.take() else { return };
+        // what the publisher sent last may not have been flushed yet
+        if self.out.blocked.get().is_none() {
+            subscription.writable();
+        }
+        let mut rest = subscription.finish();
+        if self.out.ended.borrow().is_none() {
+            rest.extend_from_slice(&self.farewell);
+            rtmp::close(self.conn.clone(), rest);
+        }
+    }
+}
