@@ -51,7 +51,7 @@ pub struct Scheduler {
     pub metrics: Metrics,
     limits: Limits,
     arrivals: Arrivals,
-    /// What the last tick found.
+    /// False from the first failure on until a tick succeeds.
     reachable: AtomicBool,
     /// When a node's sign of life was last written.
     heard: Mutex<HashMap<NodeAddr, Instant>>,
@@ -88,7 +88,7 @@ impl Scheduler {
         self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the last tick could reach the record.
+    /// Whether the record can be reached, as far as is known.
     pub fn reachable(&self) -> bool {
         self.reachable.load(Relaxed)
     }
@@ -131,19 +131,21 @@ impl Scheduler {
         let terms = self.terms(&self.policy());
         let result = self.store.tick(&terms).await;
         match result {
-            Ok(0) => {}
             Ok(expired) => {
-                info!(expired, "leases ended without an update");
-                self.metrics.expired(expired);
+                if !self.reachable.swap(true, Relaxed) {
+                    info!("store reached again");
+                }
+                if expired > 0 {
+                    info!(expired, "leases ended without an update");
+                    self.metrics.expired(expired);
+                }
+                true
             }
-            Err(_) => self.metrics.store_failed(),
+            Err(e) => {
+                self.store_failed(&e);
+                false
+            }
         }
-        match (self.reachable.swap(result.is_ok(), Relaxed), &result) {
-            (false, Ok(_)) => info!("store reached again"),
-            (true, Err(e)) => warn!("{e}; publishers are let in unrecorded, pulls get no answer"),
-            _ => {}
-        }
-        result.is_ok()
     }
 
     async fn init_process(&self, policy: &Policy, event: &Event) -> Answer {
@@ -279,6 +281,9 @@ impl Scheduler {
     }
 
     fn store_failed(&self, error: &Unavailable) {
+        if self.reachable.swap(false, Relaxed) {
+            warn!("{error}; publishers are let in unrecorded, pulls get no answer");
+        }
         debug!("{error}");
         self.metrics.store_failed();
     }

@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use crate::decide::{Answer, Scheduler};
 use crate::event::Event;
 use crate::key::{readable, BadValue, StreamKey};
+use crate::policy::Policy;
 use crate::store::{HoldingView, NodeView, StreamView, Unavailable};
 
 /// A page of `/api/streams` if `limit=` does not say.
@@ -48,17 +49,26 @@ pub fn routes(scheduler: Arc<Scheduler>) -> Router {
         .with_state(scheduler)
 }
 
+/// Where a request comes from, seen through trusted proxies.
+fn origin(policy: &Policy, Peer(peer): Peer, headers: &HeaderMap) -> IpAddr {
+    let real_ip = headers.get("x-real-ip").and_then(|value| value.to_str().ok());
+    policy.access.origin(peer, real_ip)
+}
+
 /// A node's event.
 async fn oclp(
     State(scheduler): State<Arc<Scheduler>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     method: Method,
+    headers: HeaderMap,
     Path(segment): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let began = Instant::now();
+    let policy = scheduler.policy();
+    let peer = origin(&policy, peer, &headers);
     let read = match method {
-        Method::GET if scheduler.policy().access.node(peer) => {
+        Method::GET if policy.access.node(peer) => {
             Event::read(&segment, query.as_deref().unwrap_or_default(), peer).map_err(Refusal::Bad)
         }
         Method::GET => Err(Refusal::Peer),
@@ -158,11 +168,12 @@ impl IntoResponse for Answer {
 
 async fn operators_only(
     State(scheduler): State<Arc<Scheduler>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     request: Request,
     next: Next,
 ) -> Response {
-    if scheduler.policy().access.operator(peer) {
+    let policy = scheduler.policy();
+    if policy.access.operator(origin(&policy, peer, request.headers())) {
         next.run(request).await
     } else {
         (StatusCode::FORBIDDEN, "not in access.operators\n").into_response()

@@ -136,23 +136,33 @@ pub struct Access {
     nodes: Vec<IpNet>,
     /// `/`, `/api/`, `/metrics`.
     operators: Vec<IpNet>,
+    /// Proxies whose X-Real-IP is believed; none listed means none.
+    proxies: Vec<IpNet>,
 }
 
 impl Access {
     /// Whether `/oclp/` is open to this peer.
     pub fn node(&self, peer: IpAddr) -> bool {
-        Self::within(&self.nodes, peer)
+        self.nodes.is_empty() || within(&self.nodes, peer)
     }
 
     /// Whether the pages for people and monitors are.
     pub fn operator(&self, peer: IpAddr) -> bool {
-        Self::within(&self.operators, peer)
+        self.operators.is_empty() || within(&self.operators, peer)
     }
 
-    fn within(networks: &[IpNet], peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        networks.is_empty() || networks.iter().any(|network| network.contains(&peer))
+    /// Where a request comes from: `peer`, or what a trusted proxy says.
+    pub fn origin(&self, peer: IpAddr, real_ip: Option<&str>) -> IpAddr {
+        match real_ip.and_then(|ip| ip.parse().ok()) {
+            Some(real) if within(&self.proxies, peer) => real,
+            _ => peer,
+        }
     }
+}
+
+fn within(networks: &[IpNet], peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    networks.iter().any(|network| network.contains(&peer))
 }
 
 /// `[publish]`, `[play]`.
@@ -612,6 +622,17 @@ mod tests {
         assert!(node("10.1.2.3") && node("::1") && node("::ffff:10.0.0.1"));
         assert!(!node("192.168.0.1"));
         assert!(policy.access.operator("192.168.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn only_proxies_speak_for_others() {
+        let policy = Policy::parse("[access]\nproxies = [\"10.0.0.1/32\"]").unwrap();
+        let origin =
+            |peer: &str, real_ip| policy.access.origin(peer.parse().unwrap(), real_ip).to_string();
+        assert_eq!(origin("10.0.0.1", Some("10.9.9.9")), "10.9.9.9");
+        assert_eq!(origin("10.0.0.1", Some("nonsense")), "10.0.0.1");
+        assert_eq!(origin("10.0.0.1", None), "10.0.0.1");
+        assert_eq!(origin("10.0.0.2", Some("10.9.9.9")), "10.0.0.2");
     }
 
     #[test]
