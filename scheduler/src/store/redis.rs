@@ -293,6 +293,10 @@ impl Store for RedisStore {
         match self.run(&call).await {
             Ok(answer) => {
                 self.met.store(true, Relaxed);
+                // an answer that was long on its way, on a connection given up by others meanwhile
+                if self.connection().is_none() {
+                    return Err(Unavailable("not connected".to_owned()));
+                }
                 match words(&answer).as_slice() {
                     [expired] => parse(expired),
                     other => Err(strange(other)),
