@@ -42,6 +42,10 @@ const READS_A_TURN: u32 = 16;
 /// Answers that wait for the client to read them: more than any sequence of commands needs.
 const MAX_UNSENT: usize = 64 * 1024;
 
+/// The longest message of a client that does not publish, in bytes: commands are short, so that
+/// many unknown clients can't make us hold much.
+const MAX_COMMAND: usize = 64 * 1024;
+
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]);
 }
@@ -351,11 +355,7 @@ impl Session {
             if !progress.done {
                 return Ok(());
             }
-            let server = self.server();
-            *stage = Stage::Chunks(ChunkReader::new(Limits {
-                max_streams: server.max_streams,
-                max_message: server.max_message,
-            }));
+            *stage = Stage::Chunks(ChunkReader::new(self.limits(MAX_COMMAND)));
         }
         let Stage::Chunks(reader) = stage else {
             *input = &[];
@@ -382,6 +382,18 @@ impl Session {
         // without an address the balancer speaks for itself: a health check
         if !proxied.addr.is_empty() {
             self.peer.replace(Peer { addr: proxied.addr, ip: proxied.ip, port: proxied.port });
+        }
+    }
+
+    fn limits(&self, max_message: usize) -> Limits {
+        let server = self.server.borrow();
+        Limits { max_streams: server.max_streams, max_message: max_message.min(server.max_message) }
+    }
+
+    /// A publisher may send messages as large as the server takes.
+    fn allow_media(&self) {
+        if let Stage::Chunks(reader) = &mut *self.stage.borrow_mut() {
+            reader.set_limits(self.limits(usize::MAX));
         }
     }
 

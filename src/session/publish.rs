@@ -43,6 +43,7 @@ impl Session {
 
     fn on_air(&self, publishing: Publishing) {
         self.command.set("PUBLISH");
+        self.allow_media();
         self.role.replace(Role::Publisher(publishing));
         self.times.media(Some(clock::now()));
         self.arm_timer();
