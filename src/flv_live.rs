@@ -19,9 +19,7 @@ use rtmp_protocol::flv;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::conf::flv_live::{of_request, FlvLive};
-use crate::live::{
-    self, Change, Data, End, Form, Key, Sink, Stream, Subscriber, Subscription,
-};
+use crate::live::{self, Change, Data, End, Form, Key, Sink, Stream, Subscriber, Subscription};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
@@ -282,7 +280,8 @@ impl Player {
         }
         let (subscription, Playing { stream, .. }) = &*playing;
         let (audio, video) = stream.tracks();
-        let since = stream.on_air_since().map_or(PROBE_MS, |since| clock::now().saturating_sub(since));
+        let since =
+            stream.on_air_since().map_or(PROBE_MS, |since| clock::now().saturating_sub(since));
         if since < PROBE_MS && !(audio && video) {
             WAITING.with_borrow_mut(|waiting| {
                 waiting.retain(|player| player.strong_count() > 0);

@@ -26,10 +26,7 @@ const L: u32 = NGX_HTTP_LOC_CONF;
 
 /// The directives that stand in the `http` block, with the empty one that ends the list.
 pub const fn commands() -> [ngx_command_t; 2] {
-    [
-        setting(c"flv_live", L, None, NGX_CONF_TAKE12, ngx_rtmp_flv_live),
-        ngx_command_t::empty(),
-    ]
+    [setting(c"flv_live", L, None, NGX_CONF_TAKE12, ngx_rtmp_flv_live), ngx_command_t::empty()]
 }
 
 type Handler =
@@ -126,7 +123,9 @@ impl Listener {
         match self {
             Listener::Port(port) => at.port() == *port,
             Listener::Address(Address::Ip(own)) => {
-                at.port() == own.port() && at.ip().is_unspecified() && same_family(at.ip(), own.ip())
+                at.port() == own.port()
+                    && at.ip().is_unspecified()
+                    && same_family(at.ip(), own.ip())
             }
             Listener::Address(Address::Unix(_)) => false,
         }
@@ -205,8 +204,9 @@ unsafe extern "C" fn ngx_rtmp_flv_live(
 ) -> *mut c_char {
     conf_result(guard("a directive", || {
         // SAFETY: nginx calls with its parser, one of `commands`, and what create_loc_conf made.
-        let (parser, name, location) =
-            unsafe { (Cf::new(cf), (*cmd).name.to_str().unwrap_or("?"), &*conf.cast::<Location>()) };
+        let (parser, name, location) = unsafe {
+            (Cf::new(cf), (*cmd).name.to_str().unwrap_or("?"), &*conf.cast::<Location>())
+        };
         let words = parser.words();
         let args = Args::new("flv_live", words.get(1..).unwrap_or_default().to_vec());
         // SAFETY: nginx is reading a file, or has been given a line to read.

@@ -102,7 +102,8 @@ unsafe extern "C" fn ngx_rtmp_block(
         let parse = Parse::new(cf).or_else(|err| cf.refuse(directive.name(), &err))?;
         let context = Context { no_conf: ptr::null_mut(), parse: RefCell::new(parse) };
         cf.parse_block(Some(&context), inside)?;
-        let main = context.parse.into_inner().finish().or_else(|err| cf.refuse(directive.name(), &err))?;
+        let main =
+            context.parse.into_inner().finish().or_else(|err| cf.refuse(directive.name(), &err))?;
         // SAFETY: nginx is reading this configuration; the tag is an address of ours.
         unsafe {
             let tag = (&raw mut crate::ngx_rtmp_module).cast();

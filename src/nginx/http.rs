@@ -165,7 +165,8 @@ impl Request {
     /// The client's IP address, as far as nginx believes it; `None` for a unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         // SAFETY: the connection is live and its address has this length.
-        self.get_connection(|c| unsafe { crate::conf::ngx::address_of(c.sockaddr, c.socklen) })?.ip()
+        self.get_connection(|c| unsafe { crate::conf::ngx::address_of(c.sockaddr, c.socklen) })?
+            .ip()
     }
 
     /// The client's address as text.
