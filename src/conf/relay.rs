@@ -215,12 +215,7 @@ fn split_parameter(word: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some((key, value))
 }
 
-fn read_url(
-    word: &[u8],
-    pull: bool,
-    first: bool,
-    allowed: &str,
-) -> Result<RelayUrl, ConfError> {
+fn read_url(word: &[u8], pull: bool, first: bool, allowed: &str) -> Result<RelayUrl, ConfError> {
     let (scheme, rest) = match Scheme::of(word) {
         Some((Scheme::Http, _)) if !pull => {
             return Err(ConfError::invalid(word, "an rtmp:// url: HTTP-FLV is only pulled"))
