@@ -24,7 +24,7 @@ pub fn watch() {
             find_source(stream);
         }
         Change::Audience { some: false } => inner::leave(stream.key()),
-        Change::Header(_) => (),
+        Change::Header { .. } => (),
     });
     observe(|key| {
         if let Some(stream) = live::find(key) {

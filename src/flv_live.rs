@@ -51,7 +51,7 @@ thread_local! {
 
 /// A stream has shown a track: those who wait for it look again.
 fn header_came(stream: &Rc<Stream>, change: Change) {
-    if !matches!(change, Change::Header(_)) {
+    if !matches!(change, Change::Header { .. }) {
         return;
     }
     for player in WAITING.take().iter().filter_map(Weak::upgrade) {

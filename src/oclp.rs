@@ -7,6 +7,7 @@ mod client;
 mod ending;
 mod notice;
 mod proc;
+mod relay;
 mod request;
 mod stream;
 mod told;
@@ -20,6 +21,7 @@ use crate::conf::MainConf;
 use crate::nginx::task;
 use crate::visit::{Refusal, Visit};
 use notice::{Answer, Notice};
+pub use relay::Scheduled;
 use stream::Staying;
 use told::Told;
 

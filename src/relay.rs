@@ -23,6 +23,7 @@ use target::Target;
 /// A worker starts.
 pub fn init() {
     pull::init();
+    push::init();
 }
 
 /// The targets of a line of the configuration, always the same ones.

@@ -9,6 +9,7 @@ use super::directive::{any, flag, setting, Directive, A, M, MSA, ONE, S, SOME};
 use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
 use super::Scope;
+use crate::live::Kind;
 use crate::variables::Template;
 
 settings! {
@@ -109,6 +110,17 @@ pub enum MetaType {
     Video,
     Audio,
     Both,
+}
+
+impl MetaType {
+    /// Whether it fires at headers of this kind.
+    pub fn is(self, kind: Kind) -> bool {
+        match self {
+            MetaType::Video => kind == Kind::Video,
+            MetaType::Audio => kind == Kind::Audio,
+            MetaType::Both => true,
+        }
+    }
 }
 
 /// What no answer means to a client that waits for one.

@@ -91,6 +91,8 @@ pub struct Headers(Vec<Sticky>);
 pub enum Noted {
     /// Not one of them.
     Nothing,
+    /// One of a kind that was not there.
+    New,
     /// One of them; frames go on as before.
     Same,
     /// Frames after it can't be decoded with what was before.
@@ -118,7 +120,7 @@ impl Headers {
             None if media.is_metadata() => (0, [0; 4], None),
             None => return Noted::Nothing,
         };
-        let mut noted = Noted::Same;
+        let mut noted = Noted::New;
         // a track has one codec at a time, and its sequence header says which; ffmpeg writes colour
         // information of any track as if it were of the first one
         let header = class == Some(Class::SequenceHeader);
@@ -133,6 +135,8 @@ impl Headers {
                 });
             if replaced && s.class == Some(Class::SequenceHeader) && *s.payload != *media.payload {
                 noted = Noted::Changed;
+            } else if replaced && noted == Noted::New {
+                noted = Noted::Same;
             }
             !replaced
         });

@@ -32,8 +32,8 @@ pub enum Change {
     Unpublished,
     /// The first player came, or the last one left; relays that push are not players.
     Audience { some: bool },
-    /// A sequence header came.
-    Header(Kind),
+    /// A sequence header came. `new` = there was none like it.
+    Header { kind: Kind, new: bool },
 }
 
 type Observer = Rc<dyn Fn(&Rc<Stream>, Change)>;

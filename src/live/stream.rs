@@ -482,14 +482,15 @@ impl Inner {
     }
 
     /// Takes a message of a source: into the log if it is on air, else only what players will need
-    /// when it gets there. `None` = not for the players; else whether it was a sequence header.
+    /// when it gets there. `None` = not for the players; else what it was if it was a sequence
+    /// header.
     fn append(
         &mut self,
         source: u64,
         media: Media<'_>,
         info: Option<&Info>,
         settings: &Settings,
-    ) -> Option<bool> {
+    ) -> Option<Option<Noted>> {
         let on_air = self.on_air == Some(source);
         let source = self.sources.iter_mut().find(|s| s.id == source)?;
         let noted = source.headers.note(&media, info);
@@ -498,7 +499,7 @@ impl Inner {
         }
         match noted {
             Noted::Nothing => (),
-            Noted::Same => self.headers_version += 1,
+            Noted::New | Noted::Same => self.headers_version += 1,
             Noted::Changed => {
                 self.headers_version += 1;
                 // what is cached can't be decoded with the new header
@@ -506,13 +507,13 @@ impl Inner {
             }
         }
         self.bytes_in += media.payload.len() as u64;
-        self.push(media, info, settings)
+        self.push(media, info, settings)?;
+        Some(info.is_some_and(|info| info.class == Class::SequenceHeader).then_some(noted))
     }
 
     /// Appends a message of the source on air to the log.
-    fn push(&mut self, media: Media<'_>, info: Option<&Info>, settings: &Settings) -> Option<bool> {
+    fn push(&mut self, media: Media<'_>, info: Option<&Info>, settings: &Settings) -> Option<()> {
         let class = info.map(|info| info.class);
-        let header = class == Some(Class::SequenceHeader);
         if media.kind == Kind::Video && class != Some(Class::Empty) {
             self.main_track.get_or_insert(info.map_or(0, |info| info.track));
         }
@@ -544,7 +545,7 @@ impl Inner {
             }
         }
         self.cache(seq, key, settings);
-        Some(header)
+        Some(())
     }
 
     fn skip_until_key(&mut self, media: &Media<'_>, class: Option<Class>, key: bool) -> bool {
@@ -944,8 +945,9 @@ impl Publication {
         let taken =
             stream.inner.borrow_mut().append(self.id, media, info.as_ref(), &stream.settings);
         let Some(header) = taken else { return };
-        if header {
-            registry::changed(stream, Change::Header(media.kind));
+        if let Some(noted) = header {
+            let new = noted != Noted::Same;
+            registry::changed(stream, Change::Header { kind: media.kind, new });
         }
         stream.flush_soon();
     }

@@ -6,7 +6,6 @@ use super::ask;
 use super::notice::{Answer, Notice, Redirect};
 use super::told::Told;
 use crate::conf::oclp::{Call, Callback};
-use crate::relay::loops;
 use crate::relay::reconnect::{Candidate, Decision, Lease, Targets};
 use crate::relay::target::{Scheme, Target, Url};
 use crate::visit::Visit;
@@ -16,10 +15,6 @@ pub struct Scheduled(pub Rc<Callback>);
 
 impl Targets for Scheduled {
     async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
-        if visit.hops >= loops::MAX_HOPS {
-            let max = loops::MAX_HOPS;
-            return Decision::Failed(format!("the stream has come through {max} relays already"));
-        }
         let decided = match self.0.call {
             Call::Pull => ask(Notice::new(&self.0, visit), pull).await,
             _ => ask(Notice::new(&self.0, visit), push).await,

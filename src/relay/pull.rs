@@ -16,12 +16,14 @@ use super::reconnect::{keep_up, Failure, Refused, Relay, Stop, Targets};
 use super::rtmp::Role;
 use super::target::{Scheme, Target};
 use super::{flv, rtmp, Line};
+use crate::directory;
 use crate::conf::{self, AppConf, Msec, ServerConf};
 use crate::live::{self, Change, Key, Kind, Media, Publication, Source, Stream};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::process;
 use crate::nginx::task::{self, sleep, Task};
+use crate::oclp::Scheduled;
 use crate::visit::Visit;
 
 /// Below every publisher, so that one who comes wins.
@@ -54,7 +56,7 @@ pub fn init() {
 
 /// Takes a place that is never left, for a line `pull … static`.
 fn keep_static(server: &Rc<ServerConf>, app: &Rc<AppConf>) {
-    let Some(line) = &app.relay.pull else { return };
+    let Some(line) = app.relay.pull.as_ref().filter(|_| app.oclp.pull.is_none()) else { return };
     let Some(name) = &line.keep else { return };
     let visit = Rc::new(Visit {
         server: server.clone(),
@@ -84,7 +86,7 @@ fn keep_static(server: &Rc<ServerConf>, app: &Rc<AppConf>) {
 
 /// Whether the application pulls at all.
 pub fn possible(visit: &Visit) -> bool {
-    visit.app.relay.pull.is_some()
+    visit.app.relay.pull.is_some() || visit.app.oclp.pull.is_some()
 }
 
 /// Whether a pull is to start for a stream that `visit` plays: nobody publishes it.
@@ -95,6 +97,13 @@ fn needed(stream: &Rc<Stream>, visit: &Rc<Visit>) -> bool {
 /// A player was let in.
 pub fn join(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Seat {
     Audience::of(stream).take_seat(visit)
+}
+
+/// The worker that pulled the stream for all does so no more.
+pub fn resume(stream: &Rc<Stream>) {
+    if let Some(audience) = find(stream.key()) {
+        audience.start_if_needed();
+    }
 }
 
 fn find(key: &Key) -> Option<Rc<Audience>> {
@@ -172,15 +181,23 @@ impl Audience {
         if self.pull.borrow().is_some() || !needed(&self.stream, &visit) {
             return;
         }
-        if let Some(line) = &visit.app.relay.pull {
+        if let Some(callback) = &visit.app.oclp.pull {
+            self.start(Scheduled(callback.clone()));
+        } else if let Some(line) = &visit.app.relay.pull {
             self.start(Line { line: line.clone(), pull: true });
         }
     }
 
     /// Pulls from where `targets` says.
     fn start(self: &Rc<Self>, mut targets: impl Targets + 'static) {
+        // a stream is pulled once, whatever the number of workers
+        let Ok(hold) = directory::claim_pull(self.stream.key(), PRIORITY) else {
+            directory::find_source(&self.stream);
+            return;
+        };
         let pull = Pull { audience: Rc::downgrade(self), stream: self.stream.clone() };
         let task = task::spawn(async move {
+            let _hold = hold;
             let stop = keep_up(&pull, &mut targets).await;
             let Some(audience) = pull.audience.upgrade() else { return };
             let visit = audience.players.first();

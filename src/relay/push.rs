@@ -4,7 +4,7 @@
 //! other servers, and with the last publisher the pushes end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::{Rc, Weak};
 
@@ -16,10 +16,11 @@ use super::rtmp::{self, Role};
 use super::target::Target;
 use super::Line;
 use crate::conf::Msec;
-use crate::live::{Data, End, Form, Key, Sink, Stream, Subscriber, Subscription};
+use crate::live::{self, Change, Data, End, Form, Key, Kind, Sink, Stream, Subscriber, Subscription};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::task::{self, race, sleep, Signal, Task};
+use crate::oclp::Scheduled;
 use crate::visit::Visit;
 
 thread_local! {
@@ -31,6 +32,10 @@ pub struct Pushes {
     stream: Rc<Stream>,
     publishers: Clients,
     tasks: RefCell<Vec<Task>>,
+    /// Those of the lines `oclp_meta`, by the line's number.
+    metas: RefCell<BTreeMap<usize, Task>>,
+    /// A sequence header has begun them.
+    met: Cell<bool>,
 }
 
 /// A publisher's share in the pushes of its stream; dropped, it has left.
@@ -39,24 +44,43 @@ pub struct Share {
     id: u64,
 }
 
+/// A worker starts.
+pub fn init() {
+    live::observe(|stream, change| {
+        if let Change::Header { kind, new: true } = change {
+            if let Some(pushes) = find(stream.key()) {
+                pushes.header_came(kind);
+            }
+        }
+    });
+}
+
 /// A publisher was let in: the lines of its application begin, unless they run already.
 pub fn start(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Option<Share> {
     if let Some(pushes) = find(&visit.key) {
         return Some(pushes.share(visit));
     }
-    if visit.app.relay.push.is_empty() {
+    let (lines, oclp) = (&visit.app.relay.push, &visit.app.oclp);
+    if lines.is_empty() && oclp.push.is_empty() && oclp.meta.is_empty() {
         return None;
     }
     let pushes = Rc::new(Pushes {
         stream: stream.clone(),
         publishers: Clients::default(),
         tasks: RefCell::default(),
+        metas: RefCell::default(),
+        met: Cell::new(false),
     });
     PUSHES.with_borrow_mut(|all| all.insert(visit.key.clone(), Rc::downgrade(&pushes)));
     let share = pushes.share(visit);
-    for line in &visit.app.relay.push {
-        pushes.run(Line { line: line.clone(), pull: false });
+    let mut tasks = pushes.tasks.borrow_mut();
+    for line in lines {
+        tasks.push(pushes.run(Line { line: line.clone(), pull: false }));
     }
+    for callback in &oclp.push {
+        tasks.push(pushes.run(Scheduled(callback.clone())));
+    }
+    drop(tasks);
     Some(share)
 }
 
@@ -69,15 +93,33 @@ impl Pushes {
         Share { pushes: self.clone(), id: self.publishers.enter(visit) }
     }
 
+    /// Begins the lines `oclp_meta` that wait for a sequence header of this kind and have no relay.
+    fn header_came(self: &Rc<Self>, kind: Kind) {
+        let Some(visit) = self.publishers.first() else { return };
+        let oclp = &visit.app.oclp;
+        // with oclp_push, oclp_meta is not used
+        if !oclp.push.is_empty() || !oclp.meta_type.is(kind) {
+            return;
+        }
+        if self.met.replace(true) && oclp.meta_once {
+            return;
+        }
+        let mut metas = self.metas.borrow_mut();
+        for (number, callback) in oclp.meta.iter().enumerate() {
+            if metas.get(&number).is_none_or(Task::is_finished) {
+                metas.insert(number, self.run(Scheduled(callback.clone())));
+            }
+        }
+    }
+
     /// Runs one push, to where `targets` says, as long as there is a publisher.
-    pub fn run(self: &Rc<Self>, mut targets: impl Targets + 'static) {
+    fn run(self: &Rc<Self>, mut targets: impl Targets + 'static) -> Task {
         let push = Push { pushes: Rc::downgrade(self), stream: self.stream.clone() };
-        let task = task::spawn(async move {
+        task::spawn(async move {
             if let Stop::EndClients(why) = keep_up(&push, &mut targets).await {
                 push.stream.refuse_sources(why);
             }
-        });
-        self.tasks.borrow_mut().push(task);
+        })
     }
 }
 
