@@ -5,7 +5,7 @@
 //! the source or the puller leaves. Nothing is decided here: the source's worker has let it in, and
 //! the players' worker them.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::ptr::NonNull;
@@ -14,6 +14,7 @@ use std::rc::{Rc, Weak};
 use nginx_sys::ngx_connection_t;
 use rtmp_protocol::chunk::MAX_MESSAGE;
 use rtmp_protocol::flv::{self, FlvReader};
+use rtmp_protocol::message;
 
 use super::{decode, encode, path, Interest, Remote};
 use crate::conf::ngx::Address;
@@ -27,6 +28,7 @@ use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::peer;
 use crate::nginx::task::{self, Task};
+use crate::relay;
 
 /// A request: a key of three names that clients are held to, and their lengths.
 const MAX_REQUEST: usize = 4096;
@@ -40,6 +42,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// before the change.
 const RETRY_MS: u64 = 20;
 
+/// A script tag that only workers say to each other: the stream's players are to leave.
+const NOT_FOUND: &[u8] = b"\x02\x00\x0fngxRtmpNotFound";
+
 // ---- the worker that has the source ----
 
 /// A worker that takes a stream from this one.
@@ -48,6 +53,8 @@ struct Feed {
     this: Weak<Feed>,
     request: RefCell<Vec<u8>>,
     subscription: RefCell<Option<Subscription>>,
+    /// The players are to be told that there is no such stream.
+    not_found: Cell<bool>,
     keep: OnceCell<Event>,
     ending: RefCell<Option<Task>>,
 }
@@ -63,6 +70,7 @@ pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
             this: this.clone(),
             request: RefCell::default(),
             subscription: RefCell::default(),
+            not_found: Cell::new(false),
             keep: OnceCell::new(),
             ending: RefCell::default(),
         });
@@ -117,8 +125,8 @@ impl Feed {
             }
             decode(key).ok_or(io::ErrorKind::InvalidData)?
         };
-        let stream = live::find(&key).filter(|stream| stream.on_air());
-        let stream = stream.ok_or(io::ErrorKind::NotFound)?;
+        // without a source yet: this worker's pull goes on for the players of all workers
+        let stream = live::find(&key).ok_or(io::ErrorKind::NotFound)?;
         let (sink, prologue) = (self.clone(), flv::header(true, true).to_vec());
         let subscriber = Subscriber { form: Form::Flv, sink, player: true, prologue };
         self.subscription.replace(Some(stream.subscribe(subscriber)));
@@ -129,13 +137,23 @@ impl Feed {
     fn end_soon(&self) {
         let Some(feed) = self.this.upgrade() else { return };
         let end = task::spawn(async move {
-            // what waits for its merge window is the stream's end
-            if let Some(subscription) = &*feed.subscription.borrow() {
-                subscription.writable();
-            }
+            feed.send_rest();
             feed.finalize();
         });
         self.ending.replace(Some(end));
+    }
+
+    /// Sends what still waits, as far as the socket takes it: it is the stream's end.
+    fn send_rest(&self) {
+        let Some(subscription) = self.subscription.take() else { return };
+        subscription.writable();
+        let mut rest = subscription.finish();
+        if self.not_found.get() {
+            flv::encode(message::DATA, 0, NOT_FOUND, |bytes| rest.extend_from_slice(bytes));
+        }
+        if let Err(error) = self.conn.send(&rest) {
+            log::info!(self.conn.log(), "rtmp: the end of a stream is lost: {error}");
+        }
     }
 
     fn finalize(&self) {
@@ -171,7 +189,8 @@ impl Sink for Feed {
         self.conn.writev(data.parts)
     }
 
-    fn end(&self, _why: End) {
+    fn end(&self, why: End) {
+        self.not_found.set(matches!(why, End::NotFound(_)));
         self.end_soon();
     }
 
@@ -255,7 +274,10 @@ thread_local! {
     static AGAIN: RefCell<Vec<Weak<Stream>>> = const { RefCell::new(Vec::new()) };
     static LOOK_AGAIN: Event = Event::new(|| {
         for stream in AGAIN.take().iter().filter_map(Weak::upgrade) {
-            super::find_source(&stream);
+            if stream.players() > 0 && !look(&stream) {
+                // that worker pulled it for all: now it is up to this one
+                relay::pull::resume(&stream);
+            }
         }
     });
 }
@@ -270,37 +292,60 @@ async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result
     request.extend(key);
     conn.write_all(&request).await?;
 
-    let publication = {
-        let stream = stream.upgrade().ok_or(io::ErrorKind::NotFound)?;
-        stream.publish(from.priority, Rc::new(InnerSource)).map_err(|_| io::ErrorKind::AlreadyExists)?
-    };
+    let mut feed = Feeding { stream: stream.clone(), from, publication: None };
     let mut reader = FlvReader::new(MAX_MESSAGE);
     let mut buffer = vec![0; flv::MAX_LEFTOVER + READ_BUFFER];
     let mut kept = 0;
+    let mut fed = false;
     loop {
         let n = conn.read(&mut buffer[kept..]).await?;
-        if n == 0 {
+        if n == 0 && fed {
             return Ok(());
         }
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        fed = true;
         let mut input = &buffer[..kept + n];
-        append_all(&mut reader, &mut input, &publication)?;
+        while let Some(tag) = reader.read(&mut input).map_err(io::Error::other)? {
+            feed.tag(&tag)?;
+        }
         let (end, left) = (kept + n, input.len());
         buffer.copy_within(end - left..end, 0);
         kept = left;
     }
 }
 
-fn append_all(
-    reader: &mut FlvReader,
-    input: &mut &[u8],
-    publication: &Publication,
-) -> io::Result<()> {
-    while let Some(tag) = reader.read(input).map_err(io::Error::other)? {
-        if let Some(kind) = Kind::of_message_type(tag.kind) {
-            publication.append(Media { kind, timestamp: tag.timestamp, payload: tag.payload });
+/// A stream as it comes in from another worker.
+struct Feeding {
+    stream: Weak<Stream>,
+    from: Remote,
+    /// Since the first tag: a source that is waited for is none yet.
+    publication: Option<Publication>,
+}
+
+impl Feeding {
+    fn tag(&mut self, tag: &flv::Tag<'_>) -> io::Result<()> {
+        let Some(kind) = Kind::of_message_type(tag.kind) else { return Ok(()) };
+        if kind == Kind::Data && tag.payload == NOT_FOUND {
+            if let Some(stream) = self.stream.upgrade() {
+                stream.end_players("there is no such stream, as another worker was told");
+            }
+            return Ok(());
         }
+        let publication = match &self.publication {
+            Some(publication) => publication,
+            None => {
+                let stream = self.stream.upgrade().ok_or(io::ErrorKind::NotFound)?;
+                let publication = stream
+                    .publish(self.from.priority, Rc::new(InnerSource))
+                    .map_err(|_| io::ErrorKind::AlreadyExists)?;
+                self.publication.insert(publication)
+            }
+        };
+        publication.append(Media { kind, timestamp: tag.timestamp, payload: tag.payload });
+        Ok(())
     }
-    Ok(())
 }
 
 /// The source that a pull from another worker is in its stream.
