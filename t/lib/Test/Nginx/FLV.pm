@@ -221,10 +221,11 @@ sub _read_head {
 	my ($self) = @_;
 
 	my $deadline = time() + $self->{timeout};
-	until ($self->{in} =~ s/^(.*?)\r\n\r\n//s) {
+	my $end;
+	while (($end = index($self->{in}, "\r\n\r\n")) < 0) {
 		$self->receive($deadline) or return;
 	}
-	my ($line, @fields) = split /\r\n/, $1;
+	my ($line, @fields) = split /\r\n/, substr($self->{in}, 0, $end + 4, '');
 	($self->{status}) = $line =~ m{^HTTP/1\.[01] (\d+)} or return;
 	$self->{head} = { map { /^([^:]+):\s*(.*)/ ? (lc $1, $2) : () } @fields };
 	$self->{chunked} = ($self->header('Transfer-Encoding') // '') eq 'chunked';
