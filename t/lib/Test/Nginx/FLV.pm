@@ -133,7 +133,8 @@ sub _read_tag {
 
 # Asks for a stream; the object that reads it, once the response's head is in, or
 # undef.  Options: Peer's; method; version, 1.1 (the default) or 1.0; headers, a
-# hash; request, the whole request as bytes.
+# hash; request, the whole request as bytes; wait, 0 to leave the head to be read
+# by answered(): an answer begins with the first media.
 sub http_flv {
 	my ($port, $uri, %options) = @_;
 
@@ -144,7 +145,8 @@ sub http_flv {
 		'HTTP/' . ($options{version} // '1.1');
 	$self->send_raw($options{request} // join "\r\n",
 		$line, (map { "$_: $headers{$_}" } sort keys %headers), '', '');
-	return $self->_read_head() ? $self : undef;
+	return $self if !($options{wait} // 1);
+	return $self->answered() ? $self : undef;
 }
 
 sub status { $_[0]{status} }
@@ -217,9 +219,11 @@ sub body {
 	return $self->{body};
 }
 
-sub _read_head {
+# Reads the response's head; true if it is in.
+sub answered {
 	my ($self) = @_;
 
+	return 1 if $self->{head};
 	my $deadline = time() + $self->{timeout};
 	my $end;
 	while (($end = index($self->{in}, "\r\n\r\n")) < 0) {
