@@ -9,8 +9,8 @@ package Test::Nginx::OCLP;
 #	my ($request) = $oclp->wait_requests('play start', 1);
 #	is($request->{name}, 'name', 'name');
 #
-# An event is 'CALL ACT', or 'CALL', or '*'; the answer given last that fits
-# counts.  An answer has status (200), headers (a list of pairs), body, delay
+# An event is 'CALL ACT', or 'CALL', or '*', or one of these behind a path:
+# '/path CALL ACT'; the answer given last that fits counts.  An answer has status (200), headers (a list of pairs), body, delay
 # (seconds), or instead of all these raw: bytes, after which the connection is
 # closed, unless keep is 1; fill: so many bytes after them, as fast as they go,
 # fill_with: repeated; or hang: 1, nothing.
@@ -146,6 +146,7 @@ sub events {
 
 sub _fits {
 	my ($event, $request) = @_;
+	return 0 if $event =~ s{^(/\S*) }{} && $1 ne $request->{path};
 	return $event eq '*' || $event eq $request->{call}
 		|| $event eq "$request->{call} $request->{act}";
 }
