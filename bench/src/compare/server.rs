@@ -252,11 +252,13 @@ impl Start<'_> {
             }
             Kind::Xiu => {
                 ensure!(self.setup.relay == Relay::None, "not set up for relays here");
-                let config = format!(
-                    "[rtmp]\nenabled = true\nport = {rtmp}\ngop_num = 1\n\n\
-                     [httpflv]\nenabled = true\nport = {http}\n\n[log]\nlevel = \"warn\"\n"
-                );
-                words(&[&program(&self.programs.xiu)?, "-c", &file("xiu.toml", config)?])
+                let program = program(&self.programs.xiu)?;
+                let (rtmp, http) = (rtmp.to_string(), http.to_string());
+                let mut arguments = vec![program.as_str(), "-r", &rtmp, "-l", "warn"];
+                if self.setup.http {
+                    arguments.extend(["-f", &http]);
+                }
+                words(&arguments)
             }
             Kind::Floor => {
                 let window = match self.setup.merge {
