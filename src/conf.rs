@@ -160,8 +160,6 @@ pub struct ServerConf {
     /// What names the server in shared memory: its first address and first name, so that it stays
     /// the same when a reload adds others.
     pub id: String,
-    /// Its names as they are written.
-    pub names: Vec<String>,
     /// How its clients' connections are treated.
     pub session: SessionConf,
     applications: HashMap<Vec<u8>, Rc<AppConf>>,

@@ -14,6 +14,7 @@ use crate::live::{self, Change, Key, Stream};
 use crate::nginx::log;
 use crate::nginx::process;
 use crate::nginx::zone::{self, Full, Member, NO_SOURCE};
+use crate::relay;
 
 pub use socket::{path, start, stop};
 
@@ -29,6 +30,7 @@ pub fn watch() {
     observe(|key| {
         if let Some(stream) = live::find(key) {
             find_source(&stream);
+            relay::pull::resume(&stream);
         }
     });
 }
@@ -50,7 +52,7 @@ pub struct Remote {
 
 /// Another worker has a source that rules this one out.
 #[derive(Debug)]
-pub struct Taken(pub Remote);
+pub struct Taken;
 
 type Observer = Rc<dyn Fn(&Key)>;
 
@@ -108,12 +110,9 @@ pub fn claim_pull(key: &Key, priority: i32) -> Result<SourceHold, Taken> {
 
 fn claim(key: &Key, priority: i32, rules_out: impl Fn(i32) -> bool) -> Result<SourceHold, Taken> {
     let claimed = change(key, |members| {
-        let other = members
-            .iter()
-            .filter(|m| m.pid != me() && m.source != NO_SOURCE && rules_out(m.source))
-            .max_by_key(|m| m.source);
-        if let Some(other) = other {
-            return Err(Taken(Remote { pid: other.pid, priority: other.source }));
+        let other = |m: &Member| m.pid != me() && m.source != NO_SOURCE && rules_out(m.source);
+        if members.iter().any(other) {
+            return Err(Taken);
         }
         let own = own(members);
         own.source = own.source.max(priority);
@@ -284,7 +283,7 @@ pub fn forget_dead() {
 fn purge(gone: impl Fn(i32) -> bool) {
     for key in zone::purge(gone) {
         let Some(key) = decode(&key) else { continue };
-        let told = zone::update(&encode(&key), interested).unwrap_or_default();
+        let told = zone::update(&encode(&key), |members| interested(members)).unwrap_or_default();
         tell(&key, &told);
         tell_observer(&key);
     }
@@ -320,7 +319,7 @@ fn full(key: &[u8]) {
     );
 }
 
-fn interested(members: &mut Vec<Member>) -> Vec<i32> {
+fn interested(members: &[Member]) -> Vec<i32> {
     members.iter().filter(|m| m.interested > 0 && m.pid != me()).map(|m| m.pid).collect()
 }
 

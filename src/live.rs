@@ -8,8 +8,8 @@ mod stream;
 mod subscriber;
 mod wire;
 
-pub use media::{Headers, Kind, Media, Sticky};
-pub use registry::{count, each, find, observe, stream, Change, Key};
-pub use stream::{Busy, Publication, Settings, Source, Stream};
+pub use media::{Kind, Media};
+pub use registry::{find, observe, stream, Change, Key};
+pub use stream::{Publication, Settings, Source, Stream};
 pub use subscriber::{Data, End, Filter, Sink, Subscriber, Subscription};
 pub use wire::Form;

@@ -134,7 +134,13 @@ enum Role {
     #[default]
     None,
     Publisher(Publishing),
-    Player(Subscription, Playing),
+    Player(Viewer),
+}
+
+/// A player's place in a stream: it stops receiving before it has left.
+struct Viewer {
+    subscription: Subscription,
+    _playing: Playing,
 }
 
 /// A client's session. It lives as long as its connection's handler, and ends with [`finalize`].
@@ -249,10 +255,6 @@ impl Session {
 
     fn rc(&self) -> Option<Rc<Session>> {
         self.this.upgrade()
-    }
-
-    fn server(&self) -> Rc<ServerConf> {
-        self.server.borrow().clone()
     }
 
     /// What the client said in `connect`.
@@ -402,7 +404,7 @@ impl Session {
         if bytes.is_empty() || self.ended.get() {
             return;
         }
-        if let Role::Player(subscription, _) = &*self.role.borrow() {
+        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
             if !subscription.send(bytes, MAX_UNSENT) {
                 self.end_soon(Reason::TimedOut("the client does not read the answers it asks for"));
             }
@@ -494,7 +496,7 @@ impl Session {
         match self.role.take() {
             Role::None => (),
             Role::Publisher(publishing) => drop(publishing),
-            Role::Player(subscription, _) => {
+            Role::Player(Viewer { subscription, .. }) => {
                 let rest = subscription.finish();
                 self.send(&rest);
             }
@@ -633,7 +635,7 @@ impl Handler for Session {
         self.half_close_when_sent();
         // taken out for the call, since the engine may end the session in it
         let role = self.role.take();
-        if let Role::Player(subscription, _) = &role {
+        if let Role::Player(Viewer { subscription, .. }) = &role {
             subscription.writable();
         }
         if !self.ended.get() {

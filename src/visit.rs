@@ -164,18 +164,18 @@ impl Visit {
         let live = &self.app.live;
         Settings {
             form: self.form(),
-            cache_time: live.cache_time as u64,
+            cache_time: live.cache_time,
             cache_size: live.cache_size as u64,
             low_latency: live.low_latency,
             send_all: live.send_all,
             merge_window: match live.merge_window {
-                MergeWindow::Fixed(ms) => Some(ms as u64),
-                MergeWindow::Auto if live.buffer > 0 => Some(live.buffer as u64),
+                MergeWindow::Fixed(ms) => Some(ms),
+                MergeWindow::Auto if live.buffer > 0 => Some(live.buffer),
                 MergeWindow::Auto => None,
             },
             wait_key: live.wait_key,
             wait_video: live.wait_video,
-            out_queue_time: live.out_queue.time.map_or(OUT_QUEUE_MS, |ms| ms as u64),
+            out_queue_time: live.out_queue.time.map_or(OUT_QUEUE_MS, |ms| ms),
             out_queue_size: live.out_queue.size.map(|size| size as u64),
             out_queue_drops: live.out_queue.drops,
         }

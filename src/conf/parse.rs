@@ -193,10 +193,5 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
         };
         applications.insert(name.clone(), Rc::new(app));
     }
-    ServerConf {
-        id,
-        names: server.names.iter().map(ToString::to_string).collect(),
-        session: server.scope.session.resolve(),
-        applications,
-    }
+    ServerConf { id, session: server.scope.session.resolve(), applications }
 }

@@ -154,14 +154,6 @@ impl Headers {
             .flat_map(|kind| self.0.iter().filter(move |s| s.kind == kind))
     }
 
-    /// The FourCC of the first track of a kind, if a header for it came.
-    pub fn four_cc(&self, kind: Kind) -> Option<[u8; 4]> {
-        self.0
-            .iter()
-            .find(|s| s.kind == kind && s.class == Some(Class::SequenceHeader))
-            .map(|s| s.four_cc)
-    }
-
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

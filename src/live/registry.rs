@@ -60,18 +60,6 @@ pub fn find(key: &Key) -> Option<Rc<Stream>> {
     STREAMS.with_borrow(|streams| streams.get(key).and_then(Weak::upgrade))
 }
 
-/// How many streams this worker holds.
-pub fn count() -> usize {
-    STREAMS.with_borrow(HashMap::len)
-}
-
-/// Calls `f` for each stream of this worker.
-pub fn each(mut f: impl FnMut(&Rc<Stream>)) {
-    let all: Vec<_> =
-        STREAMS.with_borrow(|streams| streams.values().filter_map(Weak::upgrade).collect());
-    all.iter().for_each(&mut f);
-}
-
 /// Calls `observer` for each change of any stream, as long as the worker lives.
 pub fn observe(observer: impl Fn(&Rc<Stream>, Change) + 'static) {
     OBSERVERS.with_borrow_mut(|observers| observers.push(Rc::new(observer)));

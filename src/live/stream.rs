@@ -94,7 +94,6 @@ struct Inner {
     free: Vec<u32>,
     generation: u32,
     players: usize,
-    bytes_in: u64,
 }
 
 struct Publishing {
@@ -172,7 +171,6 @@ impl Stream {
                     free: Vec::new(),
                     generation: 0,
                     players: 0,
-                    bytes_in: 0,
                 }),
                 settings,
             }
@@ -197,19 +195,6 @@ impl Stream {
     /// How many players there are.
     pub fn players(&self) -> usize {
         self.inner.borrow().players
-    }
-
-    /// Bytes of media received so far.
-    pub fn bytes_in(&self) -> u64 {
-        self.inner.borrow().bytes_in
-    }
-
-    /// Which kinds of media the stream is known to have, and the FourCC of each.
-    pub fn codecs(&self) -> (Option<[u8; 4]>, Option<[u8; 4]>) {
-        let inner = self.inner.borrow();
-        let headers = inner.source_on_air().map(|source| &source.headers);
-        let four_cc = |kind| headers.and_then(|headers| headers.four_cc(kind));
-        (four_cc(Kind::Audio), four_cc(Kind::Video))
     }
 
     /// Whether audio and whether video came from the source on air.
@@ -506,7 +491,6 @@ impl Inner {
                 self.drop_cache();
             }
         }
-        self.bytes_in += media.payload.len() as u64;
         self.push(media, info, settings)?;
         Some(info.is_some_and(|info| info.class == Class::SequenceHeader).then_some(noted))
     }
@@ -610,7 +594,7 @@ impl Inner {
                 u64::from(now.wrapping_sub(packet.timestamp)) <= settings.cache_time
             })
         };
-        cached().find(recent).or_else(|| cached().last())
+        cached().find(recent).or_else(|| cached().next_back())
     }
 
     fn join(&mut self, subscriber: Subscriber, settings: &Settings) -> u64 {
@@ -950,11 +934,6 @@ impl Publication {
             registry::changed(stream, Change::Header { kind: media.kind, new });
         }
         stream.flush_soon();
-    }
-
-    /// Whether the players see this source.
-    pub fn on_air(&self) -> bool {
-        self.stream.inner.borrow().on_air == Some(self.id)
     }
 
     /// The stream published to.

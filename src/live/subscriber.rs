@@ -160,11 +160,6 @@ impl Subscription {
     pub fn finish(self) -> Vec<u8> {
         self.stream.unsubscribe(self.id).unwrap_or_default()
     }
-
-    /// The stream subscribed to.
-    pub fn stream(&self) -> &Rc<Stream> {
-        &self.stream
-    }
 }
 
 impl Drop for Subscription {

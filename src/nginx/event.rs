@@ -66,12 +66,6 @@ impl Event {
         }
     }
 
-    /// Whether the timer is armed.
-    pub fn timer_set(&self) -> bool {
-        // SAFETY: see `event`.
-        unsafe { (*self.event()).timer_set() != 0 }
-    }
-
     /// Runs the callback after the events of this loop turn, once.
     pub fn post(&self) {
         // SAFETY: see `event`; the queue is nginx's own.

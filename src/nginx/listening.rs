@@ -48,7 +48,11 @@ pub fn accept(listener: UnixListener, handler: ngx_connection_handler_pt) -> io:
             Some(add) => add((*c).read, NGX_READ_EVENT as _, 0),
             None => NGX_ERROR as _,
         };
-        if rc == NGX_OK as isize { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+        if rc == NGX_OK as isize {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Other.into())
+        }
     }
 }
 

@@ -17,7 +17,9 @@ use nginx_sys::{
 };
 
 use crate::conf::ngx::Address;
+use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
+use crate::nginx::event::Event;
 use crate::nginx::log;
 
 /// The pool of an opened connection: its log, the peer's address and its text fit.
@@ -27,6 +29,8 @@ const HYPER_READ: usize = 32 * 1024;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; HYPER_READ]);
+    /// Makes the loop turn.
+    static TURN: Event = Event::new(|| ());
 }
 
 /// Opens a connection to `address`, with TCP_NODELAY where it is TCP. Dropped, the attempt ends.
@@ -199,6 +203,11 @@ impl Wakers {
 impl Handler for Wakers {
     fn readable(self: Rc<Self>) {
         Self::wake(&self.read);
+        if clock::exiting() {
+            // nginx may be closing idle connections outside of its loop, and what is posted there
+            // would wait for the next event
+            TURN.with(Event::post_next);
+        }
     }
 
     fn writable(self: Rc<Self>) {
@@ -218,12 +227,6 @@ impl AsyncConn {
         let wakers = Rc::new(Wakers::default());
         conn.set_handler(wakers.clone());
         AsyncConn { conn, wakers }
-    }
-
-    /// Gives the connection back, for a handler of the caller's.
-    pub fn into_inner(self) -> Connection {
-        self.conn.clear_handler();
-        self.conn
     }
 
     /// The connection itself.

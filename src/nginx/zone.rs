@@ -325,20 +325,3 @@ pub fn workers() -> Vec<i32> {
     pids.dedup();
     pids
 }
-
-/// Each key with its members, as they are now.
-pub fn all() -> Vec<(Vec<u8>, Vec<Member>)> {
-    let mut all = Vec::new();
-    let Some(locked) = Locked::new() else { return all };
-    // SAFETY: with the lock held, the table and its chains are whole.
-    unsafe {
-        for slot in 0..(*locked.root.as_ptr()).slots {
-            let mut entry = *locked.slot(slot as u64);
-            while !entry.is_null() {
-                all.push((key_of(entry).to_vec(), locked.read(entry)));
-                entry = (*entry).next;
-            }
-        }
-    }
-    all
-}

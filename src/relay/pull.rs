@@ -16,8 +16,8 @@ use super::reconnect::{keep_up, Failure, Refused, Relay, Stop, Targets};
 use super::rtmp::Role;
 use super::target::{Scheme, Target};
 use super::{flv, rtmp, Line};
-use crate::directory;
 use crate::conf::{self, AppConf, Msec, ServerConf};
+use crate::directory::{self, Interest};
 use crate::live::{self, Change, Key, Kind, Media, Publication, Source, Stream};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
@@ -32,7 +32,7 @@ const PRIORITY: i32 = -1;
 thread_local! {
     static AUDIENCES: RefCell<HashMap<Key, Weak<Audience>>> = RefCell::default();
     /// The places of those who play without end: static pulls.
-    static STATIC: RefCell<Vec<Seat>> = const { RefCell::new(Vec::new()) };
+    static STATIC: RefCell<Vec<(Seat, Rc<Interest>)>> = const { RefCell::new(Vec::new()) };
     /// Those that other workers still play from, without a player of their own.
     static BEREFT: RefCell<HashMap<Key, Rc<Audience>>> = RefCell::default();
 }
@@ -80,8 +80,10 @@ fn keep_static(server: &Rc<ServerConf>, app: &Rc<AppConf>) {
     });
     let audience = Audience::of(&visit.stream());
     audience.is_static.set(true);
+    // workers of the generation before may still pull it
+    let interest = directory::inner::interest(&visit.key);
     let seat = audience.take_seat(&visit);
-    STATIC.with_borrow_mut(|seats| seats.push(seat));
+    STATIC.with_borrow_mut(|seats| seats.push((seat, interest)));
 }
 
 /// Whether the application pulls at all.
@@ -99,7 +101,8 @@ pub fn join(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Seat {
     Audience::of(stream).take_seat(visit)
 }
 
-/// The worker that pulled the stream for all does so no more.
+/// A source in another worker came or went. If it was the worker that pulled the stream for all, it
+/// is up to this one now.
 pub fn resume(stream: &Rc<Stream>) {
     if let Some(audience) = find(stream.key()) {
         audience.start_if_needed();

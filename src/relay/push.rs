@@ -16,7 +16,9 @@ use super::rtmp::{self, Role};
 use super::target::Target;
 use super::Line;
 use crate::conf::Msec;
-use crate::live::{self, Change, Data, End, Form, Key, Kind, Sink, Stream, Subscriber, Subscription};
+use crate::live::{
+    self, Change, Data, End, Form, Key, Kind, Sink, Stream, Subscriber, Subscription,
+};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::task::{self, race, sleep, Signal, Task};

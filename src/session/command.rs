@@ -9,7 +9,7 @@ use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command::{self, Command, Connect};
 use rtmp_protocol::message;
 
-use super::{Client, Flow, Reason, Role, Session};
+use super::{Client, Flow, Reason, Role, Session, Viewer};
 use crate::live::{Filter, Kind, Media};
 use crate::metadata;
 use crate::nginx::clock;
@@ -218,7 +218,7 @@ impl Session {
         let mut filter = self.filter.get();
         set(&mut filter, on);
         self.filter.set(filter);
-        if let Role::Player(subscription, _) = &*self.role.borrow() {
+        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
             subscription.set_filter(filter);
         }
         Ok(Flow::Next)

@@ -7,7 +7,7 @@ use rtmp_protocol::amf0::Value;
 use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
-use super::{Flow, Reason, Role, Session};
+use super::{Flow, Reason, Role, Session, Viewer};
 use crate::live::{Data, End, Filter, Sink, Subscriber};
 use crate::nginx::clock;
 use crate::visit::{self, Name, Playing, Refusal, Visit, STREAM_ID};
@@ -75,7 +75,7 @@ impl Session {
             subscription.set_filter(self.filter.get());
         }
         self.command.set("PLAY");
-        self.role.replace(Role::Player(subscription, playing));
+        self.role.replace(Role::Player(Viewer { subscription, _playing: playing }));
         self.arm_timer();
     }
 
@@ -90,7 +90,7 @@ impl Session {
     pub(super) fn pause_command(&self, command: &Command) -> Result<Flow, Reason> {
         let pause = command.args.first().and_then(Value::as_bool).unwrap_or(true);
         let role = self.role.borrow();
-        let Role::Player(subscription, _) = &*role else { return Ok(Flow::Next) };
+        let Role::Player(Viewer { subscription, .. }) = &*role else { return Ok(Flow::Next) };
         subscription.pause(pause);
         let status = match pause {
             true => self.status("status", "NetStream.Pause.Notify", "Paused live"),
@@ -102,7 +102,7 @@ impl Session {
 
     /// Live has no other place to go to: the player stays where it is.
     pub(super) fn seek_command(&self, _command: &Command) -> Result<Flow, Reason> {
-        if let Role::Player(subscription, _) = &*self.role.borrow() {
+        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
             let status = self.status("status", "NetStream.Seek.Notify", "Live can't be sought");
             subscription.send(&status, super::MAX_UNSENT);
         }
