@@ -18,13 +18,14 @@ use Test::Nginx::Live qw/ video_header audio_header key_frame inter_frame audio_
 use Test::Nginx::RTMP;
 
 # Starts nginx with the applications "live", and the HTTP server at port 8080 with
-# flv_live in "/".  The options are more lines: main, http, server (of http),
-# location, rtmp, app; workers is their number.
+# flv_live in "/".  The options are more lines: http, server (of http), location,
+# rtmp, app; and workers (1), shutdown (worker_shutdown_timeout, 1s).
 sub flv_run {
 	my ($t, %options) = @_;
-	my ($main, $http, $server, $location, $rtmp, $app)
-		= map { $_ // '' } @options{qw/ main http server location rtmp app /};
+	my ($http, $server, $location, $rtmp, $app)
+		= map { $_ // '' } @options{qw/ http server location rtmp app /};
 	my $workers = $options{workers} // 1;
+	my $shutdown = $options{shutdown} // '1s';
 
 	$t->write_file_expand('nginx.conf', <<"EOC");
 
@@ -32,8 +33,7 @@ sub flv_run {
 
 daemon off;
 worker_processes $workers;
-worker_shutdown_timeout 1s;
-$main
+worker_shutdown_timeout $shutdown;
 
 events {
 }
