@@ -19,8 +19,8 @@ use nginx_sys::{
 use crate::conf::ngx::Address;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
-use crate::nginx::event::Event;
 use crate::nginx::log;
+use crate::nginx::task;
 
 /// The pool of an opened connection: its log, the peer's address and its text fit.
 const POOL_SIZE: usize = 512;
@@ -29,8 +29,6 @@ const HYPER_READ: usize = 32 * 1024;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; HYPER_READ]);
-    /// Makes the loop turn.
-    static TURN: Event = Event::new(|| ());
 }
 
 /// Opens a connection to `address`, with TCP_NODELAY where it is TCP. Dropped, the attempt ends.
@@ -206,7 +204,7 @@ impl Handler for Wakers {
         if clock::exiting() {
             // nginx may be closing idle connections outside of its loop, and what is posted there
             // would wait for the next event
-            TURN.with(Event::post_next);
+            task::start();
         }
     }
 

@@ -19,11 +19,13 @@ use Test::Nginx::RTMP;
 
 # Starts nginx with one worker, and the application "live" in two servers: near,
 # on port 1935, and far, on port 1936; the options are more lines for these
-# applications, for the http block (http) and for the rtmp block (rtmp).
+# applications, for the http block (http) and for the rtmp block (rtmp), and how
+# long a worker that shuts down waits for its clients (shutdown).
 sub relay_run {
 	my ($t, %options) = @_;
 	my ($near, $far, $rtmp, $http) = @options{qw/ near far rtmp http /};
 	$_ //= '' for $near, $far, $rtmp;
+	my $shutdown = $options{shutdown} // '1s';
 	$http = $http ? "http {\n%%TEST_GLOBALS_HTTP%%\n$http\n}" : '';
 
 	$t->write_file_expand('nginx.conf', <<"EOC");
@@ -32,7 +34,7 @@ sub relay_run {
 
 daemon off;
 worker_processes 1;
-worker_shutdown_timeout 1s;
+worker_shutdown_timeout $shutdown;
 
 events {
 }

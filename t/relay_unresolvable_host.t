@@ -1,0 +1,168 @@
+#!/usr/bin/perl
+
+# Tests for the names of hosts: nginx starts when they do not resolve, relays come up
+# when they do, and a name is looked up again when its time is over.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use IO::Select;
+use IO::Socket::INET;
+use Socket qw/ AF_INET AF_INET6 inet_pton /;
+use Test::Nginx;
+use Test::Nginx::Live qw/ video_header key_frame /;
+use Test::Nginx::Process;
+use Test::Nginx::RTMP;
+use Test::Nginx::Relay;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $t = Test::Nginx->new()->plan(12);
+
+# the name server answers from a file: name, type, time to live, address
+$t->write_file('zone', '');
+$t->run_daemon(\&dns_server, $t, port(8053, udp => 1));
+$t->waitforfile($t->testdir() . '/dns');
+
+relay_run($t, rtmp => 'resolver 127.0.0.1:%%PORT_8053_UDP%%; resolver_timeout 2s;',
+	near => <<'EOC');
+            push rtmp://there.example:%%PORT_8081%%;
+        }
+
+        application pulled {
+            live on;
+            pull rtmp://there.example:%%PORT_8081%%;
+        }
+
+        application mixed {
+            live on;
+            push rtmp://two.example:%%PORT_8081%%;
+        }
+
+        application local {
+            live on;
+            push rtmp://localhost:%%PORT_8081%%;
+EOC
+
+###############################################################################
+
+my $server = rtmp_server(port(8081));
+
+# the name does not exist: there are attempts, and media goes on meanwhile
+
+my $p = near();
+is($p->publish('s'), 'NetStream.Publish.Start', 'nginx has started');
+my ($line) = wait_lines($t, qr/push of "live\/s"/, 2);
+like($line, qr/"there\.example" is not resolved: Host not found/, 'no such name');
+my $v = near();
+$v->play('s');
+$p->send_video(0, video_header());
+$p->send_video(0, key_frame(1));
+ok($v->read_video(), 'media flows');
+
+# now it does
+
+zone('there.example A 1 127.0.0.1');
+my $peer = rtmp_accept($server);
+is($peer->{name}, 's', 'the relay comes up');
+is($peer->{connect}{tcUrl}, "rtmp://there.example:${\port(8081)}/live", 'by its name');
+
+# and it moves: a new attempt goes to the new address when the old one's time is over
+
+zone('there.example A 1 127.0.0.2');
+my $moved = IO::Socket::INET->new(LocalAddr => '127.0.0.2', LocalPort => port(8081),
+	Listen => 5, Reuse => 1) or die "cannot listen: $!\n";
+select undef, undef, undef, 2.1;
+$peer->close();
+is((rtmp_accept($moved) // {})->{name}, 's', 'it has moved');
+$p->close();
+
+# a pull that waits for the name
+
+zone('');
+select undef, undef, undef, 2.1;
+$v = near('pulled');
+$v->play('p');
+ok(wait_lines($t, qr/pull of "pulled\/p" .*not resolved/), 'a pull');
+zone('there.example A 1 127.0.0.1');
+is((rtmp_accept($server) // {})->{name}, 'p', 'comes up too');
+$v->close();
+
+# of two addresses one answers
+
+zone("two.example AAAA 60 ::1\ntwo.example A 60 127.0.0.9\ntwo.example A 60 127.0.0.1");
+$p = near('mixed');
+$p->publish('m');
+is((rtmp_accept($server) // {})->{name}, 'm', 'every address is tried');
+ok(grep({ /AAAA/ } split /\n/, $t->read_file('dns')), 'AAAA is asked for');
+$p->close();
+
+# a name server that is silent does not stop anything
+
+zone('* silent');
+$p = near('mixed');
+$p->publish('silent');
+$v = near('mixed');
+$v->play('silent');
+$p->send_video(0, video_header());
+$p->send_video(0, key_frame(1));
+ok($v->read_video(1), 'no wait for a silent name server');
+
+# names are lost with their sessions, while they are looked up
+
+$_->close() for $p, $v;
+is(scalar(@{[worker_pids($t)]}), 1, 'the worker lives');
+
+###############################################################################
+
+sub zone {
+	$t->write_file('zone.new', "$_[0]\n");
+	rename $t->testdir() . '/zone.new', $t->testdir() . '/zone';
+}
+
+# A name server as small as can be; its questions are written to the file "dns".
+sub dns_server {
+	my ($t, $port) = @_;
+
+	my $socket = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1',
+		LocalPort => $port) or die "cannot listen on $port: $!\n";
+	open my $log, '>', $t->testdir() . '/dns' or die;
+	$log->autoflush(1);
+	my %types = (A => 1, AAAA => 28);
+
+	while (my $from = $socket->recv(my $question, 512)) {
+		my ($id, $flags) = unpack('n n', $question);
+		my ($at, @labels) = (12);
+		while (my $length = ord(substr($question, $at, 1))) {
+			push @labels, substr($question, $at + 1, $length);
+			$at += 1 + $length;
+		}
+		my $name = join '.', @labels;
+		my $type = unpack('n', substr($question, $at + 1));
+		my ($text) = grep { $types{$_} == $type } keys %types;
+		print $log "$name ", $text // $type, "\n";
+
+		my @records = map { [split ' '] } split /\n/, $t->read_file('zone');
+		next if grep { ($_->[1] // '') eq 'silent' } @records;
+		my @known = grep { ($_->[0] // '') eq $name } @records;
+		my @answers = grep { $types{$_->[1]} == $type } @known;
+		my $answer = join '', map {
+			my $data = inet_pton($type == 1 ? AF_INET : AF_INET6, $_->[3]);
+			pack('n n n N n/a', 0xC00C, $type, 1, $_->[2], $data);
+		} @answers;
+		$socket->send(pack('n n n n n n', $id, 0x8180 | (@known ? 0 : 3), 1,
+			scalar @answers, 0, 0) . substr($question, 12, $at + 5 - 12) . $answer);
+	}
+}
+
+###############################################################################
