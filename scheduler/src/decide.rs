@@ -245,19 +245,16 @@ impl Scheduler {
                 Ok(found) => found,
                 Err(e) => return self.silent(&e),
             };
-            let ago = match found {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = match found {
                 Ok(candidates) => return go_to(policy, event, app, &candidates),
-                Err(Absent::Learning) => {
-                    debug!(stream = %key, "unknown while learning: no answer");
-                    return Answer::Silence;
-                }
+                Err(Absent::Learning) => return Answer::Silence,
                 Err(Absent::Unknown) => break,
-                Err(Absent::Ended(ago)) => ago,
+                Err(Absent::Ended(ago)) => policy.wait.saturating_sub(ago).min(left),
+                // a publisher came while the pull was on the way: its players need no relay, and stay
+                Err(Absent::Here) if left.is_zero() => return Answer::Accepted("published here"),
+                Err(Absent::Here) => left,
             };
-            let left = policy
-                .wait
-                .saturating_sub(ago)
-                .min(deadline.saturating_duration_since(Instant::now()));
             let Some(next) = next.filter(|_| !left.is_zero()) else { break };
             // its outcome does not matter: either way the record is looked at again
             let _ = timeout(left.min(LOOK_AGAIN), next).await;
@@ -359,7 +356,6 @@ fn go_to(policy: &Policy, event: &Event, app: Option<&str>, candidates: &[Candid
         _ => ("rtmp", &chosen.node),
     };
     let location = format!("{scheme}://{address}{}", path(event, app));
-    debug!(stream = %policy.key(event), location, "pull");
     Answer::GoTo { location, domain: event.domain.clone() }
 }
 

@@ -13,7 +13,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router};
 use percent_encoding::{percent_decode_str, utf8_percent_encode, NON_ALPHANUMERIC};
 use serde::Serialize;
-use tracing::{debug, warn};
+use tracing::{debug, debug_span, warn, Instrument};
 
 use crate::decide::{Answer, Scheduler};
 use crate::event::Event;
@@ -77,18 +77,20 @@ async fn oclp(
     let (counted, code, response) = match read {
         Ok(event) => {
             let counted = (event.call, event.act);
-            let shown = (event.domain.clone(), event.app.clone(), event.name.clone());
-            let answer = scheduler.decide(event).await;
-            debug!(
-                call = counted.0.as_str(),
-                act = counted.1.as_str(),
-                domain = shown.0,
-                app = shown.1,
-                name = shown.2,
+            let request = debug_span!(
+                "request",
+                call = event.call.as_str(),
+                act = event.act.as_str(),
+                domain = event.domain,
+                app = event.app,
+                name = event.name,
+                node = event.node.as_ref().map(tracing::field::display),
                 %peer,
-                code = answer.code(),
-                "answered"
             );
+            let answer = scheduler.decide(event).instrument(request.clone()).await;
+            request.in_scope(|| {
+                debug!(code = answer.code(), location = answer.location(), "answered")
+            });
             (Some(counted), answer.code(), answer.into_response())
         }
         Err(refusal) => {
@@ -131,6 +133,13 @@ impl Refusal {
 }
 
 impl Answer {
+    fn location(&self) -> Option<&str> {
+        match self {
+            Self::GoTo { location, .. } => Some(location),
+            _ => None,
+        }
+    }
+
     /// For logs and metrics.
     fn code(&self) -> &'static str {
         match self {

@@ -78,8 +78,9 @@ fn start_and_done_are_idempotent() {
 fn a_node_is_never_sent_to_itself() {
     on_each_store(AT_ONCE, &[], |s| {
         s.call("publish", "start", "name=s1&node=a");
-        assert_eq!(s.pull("s1", "a"), "404");
-        assert_eq!(s.pull("s1", "a:1935"), "404");
+        // 404 would send its players away, 200 only says that there is nothing to pull
+        assert_eq!(s.pull("s1", "a"), "200");
+        assert_eq!(s.pull("s1", "a:1935"), "200");
         assert_eq!(s.pull("s1", "a:1936"), "rtmp://a:1935/live/s1");
         s.call("publish", "start", "name=s1&node=c");
         assert_eq!(s.pull("s1", "a"), "rtmp://c:1935/live/s1");
@@ -92,7 +93,7 @@ fn a_port_alone_is_at_the_address_of_the_request() {
     on_each_store(AT_ONCE, &[], |s| {
         s.call("publish", "start", "name=s1&node=:1940&http=:8080");
         assert_eq!(s.pull("s1", ":1941"), "rtmp://127.0.0.1:1940/live/s1");
-        assert_eq!(s.pull("s1", ":1940"), "404");
+        assert_eq!(s.pull("s1", ":1940"), "200");
         let holding = &s.json("/api/streams")["streams"][0]["nodes"][0];
         assert_eq!(holding["http"], "127.0.0.1:8080");
     });
@@ -260,7 +261,7 @@ fn a_pull_of_a_node_shows_that_its_own_record_is_out_of_date() {
     on_each_store(AT_ONCE, &[], |s| {
         s.call("publish", "start", "name=s1&node=a");
         // its publish may have overtaken its pull
-        assert_eq!(s.pull("s1", "a"), "404");
+        assert_eq!(s.pull("s1", "a"), "200");
         assert_eq!(s.pull("s1", "b"), "rtmp://a:1935/live/s1");
         thread::sleep(Duration::from_millis(5100));
         assert_eq!(s.pull("s1", "a"), "404");
@@ -284,6 +285,29 @@ fn a_pull_of_an_ended_stream_waits_for_its_publisher() {
             let (answer, at) = held.join().unwrap();
             assert_eq!(answer, "rtmp://b:1935/live/s1");
             assert!(at.saturating_duration_since(published) < Duration::from_millis(200));
+        });
+    });
+}
+
+#[test]
+fn a_pull_of_a_node_whose_own_publisher_ends_or_comes_back() {
+    on_each_store("wait = \"1s\"", &[], |s| {
+        // the end of its publisher is still on its way, behind the pull
+        s.call("publish", "start", "name=s1&node=a");
+        thread::scope(|scope| {
+            let held = scope.spawn(|| s.pull("s1", "a"));
+            thread::sleep(Duration::from_millis(200));
+            s.call("publish", "done", "name=s1&node=a");
+            assert_eq!(held.join().unwrap(), "404");
+        });
+        // a publisher comes to the very node that asks
+        thread::scope(|scope| {
+            s.call("publish", "start", "name=s2&node=b");
+            s.call("publish", "done", "name=s2&node=b");
+            let held = scope.spawn(|| s.pull("s2", "a"));
+            thread::sleep(Duration::from_millis(200));
+            s.call("publish", "start", "name=s2&node=a");
+            assert_eq!(held.join().unwrap(), "200");
         });
     });
 }

@@ -248,7 +248,7 @@ impl Store for MemoryStore {
             return Ok(Ok(others));
         }
         Ok(Err(match record.ended.get(key) {
-            _ if !live.is_empty() => Absent::Ended(Duration::ZERO),
+            _ if !live.is_empty() => Absent::Here,
             Some(&when) => Absent::Ended(now - when),
             None if record.learning(now) => Absent::Learning,
             None => Absent::Unknown,

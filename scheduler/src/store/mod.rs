@@ -79,8 +79,10 @@ pub struct Candidate {
 /// Why nobody has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absent {
-    /// It ended so long ago, or the asking node alone has it (then zero).
+    /// It ended so long ago.
     Ended(Duration),
+    /// The asking node alone has it: it began while the pull was on the way, or is about to end.
+    Here,
     /// Not heard of, and something may have been forgotten.
     Learning,
     /// Not heard of.

@@ -200,6 +200,7 @@ impl Store for RedisStore {
                 Ok(Ok(candidates.collect::<Result<Vec<_>, _>>()?))
             }
             ["ended", ago] => Ok(Err(Absent::Ended(Duration::from_millis(parse(ago)?)))),
+            ["here"] => Ok(Err(Absent::Here)),
             ["learning"] => Ok(Err(Absent::Learning)),
             ["unknown"] => Ok(Err(Absent::Unknown)),
             other => Err(strange(other)),

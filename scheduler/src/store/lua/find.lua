@@ -14,7 +14,7 @@ for _, h in ipairs(holdings(key)) do
   end
 end
 if #found > 1 then return found end
-if here then return {'ended', '0'} end
+if here then return {'here'} end
 local when = redis.call('GET', ended_of(key))
 if when then return {'ended', tostring(now - when)} end
 if learning(ARGV[5] == '1', ARGV[6] == '1', tonumber(ARGV[7])) then return {'learning'} end
