@@ -32,7 +32,6 @@ use Scalar::Util qw/ weaken /;
 use Test::More ();
 use Time::HiRes qw/ sleep time /;
 
-our $TODO;
 our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
 
 # Seconds, each a bound and never a wait: how long nginx may take to start or
@@ -93,13 +92,13 @@ sub _finish {
 	$self->stop_daemons();
 
 	if ($self->{planned}) {
-		local $TODO = $self->{todo_alerts}
-			? 'alerts' : undef;
+		my $builder = Test::More->builder();
 		my @lines = split /\n/, $self->_read('error.log') // '';
-		Test::More::is(join("\n", grep { /\[alert\]/ } @lines), '',
+		$builder->todo_start('alerts') if $self->{todo_alerts};
+		$builder->is_eq(join("\n", grep { /\[alert\]/ } @lines), '',
 			'no alerts');
-		$TODO = undef;
-		Test::More::is(join("\n", grep { /Sanitizer|runtime error:/ } @lines),
+		$builder->todo_end() if $self->{todo_alerts};
+		$builder->is_eq(join("\n", grep { /Sanitizer|runtime error:/ } @lines),
 			'', 'no sanitizer errors');
 	}
 
