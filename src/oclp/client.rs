@@ -35,7 +35,7 @@ const MAX_IN_FLIGHT: usize = 1024;
 /// Connections to one server, as long as it answers at once...
 const CONNECTIONS: usize = 64;
 /// ...which it does not if a request had to wait longer than this for one of them, in milliseconds.
-const PATIENCE: u64 = 10;
+const PATIENCE: u64 = 50;
 /// How long a connection is kept without a request, in milliseconds: shorter than servers keep it
 /// by default (from 2 s), so that none is closed just when it is used. A request whose connection
 /// breaks could only be sent again at the risk that it is heard twice.
