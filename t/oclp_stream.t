@@ -133,7 +133,7 @@ for my $answer ([ status => 204 ], [ status => 302 ], [ status => 404 ], [ hang 
 		"done after $answer->[0] $answer->[1]");
 }
 
-# the order start, done, start, done holds for every key over all workers
+# the order start, done, start, done holds for every key over all workers, old and new
 
 $oclp->answer('stream', { status => 200 });
 $oclp->answer('stream done', status => 200, delay => 0.05);
@@ -142,6 +142,7 @@ for my $round (1 .. 60) {
 	push @clients, publisher("key" . $round % 3) if $round % 2;
 	push @clients, player("key" . $round % 3) if !($round % 2);
 	shift(@clients)->close() if @clients > 1 + $round % 3;
+	$t->reload() if $round % 20 == 10;
 }
 $_->close() for @clients;
 wait_for {
