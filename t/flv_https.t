@@ -29,14 +29,14 @@ select STDOUT; $| = 1;
 my $t = Test::Nginx->new()->has(qw/http http_ssl http_v2/)->has_daemon('openssl')
 	->has_daemon('curl')->has_daemon('ffmpeg');
 
-$t->plan(9);
+$t->plan(11);
 
 my $d = $t->testdir();
 system("openssl req -x509 -new -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
 	. "-keyout $d/localhost.key -out $d/localhost.crt >/dev/null 2>&1") == 0
 	or die "no certificate\n";
 
-flv_run($t, app => 'cache_time 1s; out_queue 10s size=256k;',
+flv_run($t, app => 'cache_time 1s; out_queue 10s size=256k; max_connections 2;',
 	http => 'ssl_certificate localhost.crt; ssl_certificate_key localhost.key;',
 	server => 'listen 127.0.0.1:%%PORT_8443%% ssl http2;');
 
@@ -63,7 +63,18 @@ for my $version (qw/ 1.1 2 /) {
 	is_run_of([map { $_->{payload} } @got], [map { $_->{payload} } @sent], 'video as it was sent');
 }
 
-# a stream of HTTP/2 that is given up leaves its player's place
+# whoever gives up leaves his place at once: the publisher has the other one
+
+for my $version (qw/ 1.1 2 /) {
+	my $curl = spawn($t, 'curl', '-k', '-s', '-N', "--http$version", '-o', "$d/given-up", $url);
+	wait_for { -s "$d/given-up" };
+	unlink "$d/given-up";
+	$curl->stop();
+	my $next = spawn($t, 'curl', '-k', '-s', '--max-time', 1, '-o', '/dev/null',
+		'-w', '%{http_code}', $url);
+	$next->wait();
+	is($next->output(), 200, "place after HTTP/$version");
+}
 
 my @got = frames($t, $url, frames => 30, options => ['-tls_verify', 0]);
 is_run_of([hashes(0, @got)], [hashes(0, @source)], 'ffmpeg by TLS');
