@@ -256,8 +256,21 @@ sub start_node {
 }
 
 sub stop_node {
-	my ($self, $number, $signal) = @_;
-	return delete($self->node($number)->{nginx})->stop($signal);
+	my ($self, $number) = @_;
+	return delete($self->node($number)->{nginx})->stop('QUIT');
+}
+
+# Ends all processes of a node at once.
+sub kill_node {
+	my ($self, $number) = @_;
+
+	my $nginx = delete $self->node($number)->{nginx};
+	my $master = $nginx->pid();
+	open my $children, '<', "/proc/$master/task/$master/children" or die "no children of $master: $!\n";
+	my @workers = split ' ', <$children> // '';
+	# without its master no worker is started again
+	kill 'KILL', $master, @workers;
+	$nginx->wait();
 }
 
 # Takes a node off the network: nothing more comes to it or from it, not even
