@@ -32,6 +32,7 @@ my $t = Test::Nginx->new()->has(qw/http http_ssl http_v2/)->has_daemon('openssl'
 $t->plan(11);
 
 my $d = $t->testdir();
+my $slow = $ENV{TEST_NGINX_SLOW} || 1;
 system("openssl req -x509 -new -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
 	. "-keyout $d/localhost.key -out $d/localhost.crt >/dev/null 2>&1") == 0
 	or die "no certificate\n";
@@ -50,7 +51,7 @@ my $url = 'https://127.0.0.1:' . port(8443) . '/live/s.flv';
 
 for my $version (qw/ 1.1 2 /) {
 	my $out = "$d/out-$version.flv";
-	my $curl = spawn($t, 'curl', '-k', '-s', '--max-time', 4, '-N', "--http$version",
+	my $curl = spawn($t, 'curl', '-k', '-s', '--max-time', 4 * $slow, '-N', "--http$version",
 		'-D', "$d/head-$version", '-o', $out, $url);
 	# ended by its own limit of time
 	is($curl->wait(), 28, "HTTP/$version");
@@ -70,7 +71,7 @@ for my $version (qw/ 1.1 2 /) {
 	wait_for { -s "$d/given-up" };
 	unlink "$d/given-up";
 	$curl->stop();
-	my $next = spawn($t, 'curl', '-k', '-s', '--max-time', 1, '-o', '/dev/null',
+	my $next = spawn($t, 'curl', '-k', '-s', '--max-time', $slow, '-o', '/dev/null',
 		'-w', '%{http_code}', $url);
 	$next->wait();
 	is($next->output(), 200, "place after HTTP/$version");

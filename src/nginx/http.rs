@@ -424,6 +424,24 @@ struct Part {
     owner: Owner,
 }
 
+impl Default for Part {
+    fn default() -> Self {
+        // SAFETY: zeroes are an empty buffer and a link to nothing.
+        let (buf, link) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        Part { buf, link, owner: Owner::Nobody }
+    }
+}
+
+impl Part {
+    fn set(&mut self, start: *const u8, end: *const u8, owner: Owner) {
+        let (start, end) = (start.cast_mut(), end.cast_mut());
+        (self.buf.pos, self.buf.last) = (start, end);
+        (self.buf.start, self.buf.end) = (start, end);
+        self.buf.set_memory(1);
+        self.owner = owner;
+    }
+}
+
 /// What keeps the bytes of a part.
 enum Owner {
     Nobody,
@@ -438,20 +456,8 @@ impl Output {
         if start == end {
             return;
         }
-        // SAFETY: zeroes are an empty buffer and a link to nothing.
-        let (mut buf, mut link): (ngx_buf_t, ngx_chain_t) = unsafe { std::mem::zeroed() };
-        (buf.pos, buf.last) = (start.cast_mut(), end.cast_mut());
-        (buf.start, buf.end) = (buf.pos, buf.last);
-        buf.set_memory(1);
-        link.next = ptr::null_mut();
-        let part = Part { buf, link, owner };
-        let part = match self.spare.pop() {
-            Some(mut spare) => {
-                *spare.get_mut() = part;
-                spare
-            }
-            None => Box::new(UnsafeCell::new(part)),
-        };
+        let mut part = self.spare.pop().unwrap_or_default();
+        part.get_mut().set(start, end, owner);
         self.parts.push_back(part);
     }
 
