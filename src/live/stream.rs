@@ -823,6 +823,8 @@ impl Inner {
         let form = cursor.form;
         let head = cursor.head();
         for sticky in source.headers.in_order() {
+            // metadata belong to no moment: with a time, ffmpeg takes them for subtitles
+            let timestamp = if sticky.kind == Kind::Data { 0 } else { timestamp };
             let media = Media { kind: sticky.kind, timestamp, payload: &sticky.payload };
             form.encode(&media, |bytes| head.extend_from_slice(bytes));
         }
