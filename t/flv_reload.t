@@ -28,7 +28,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->has(qw/http/)->plan(6);
 
-flv_run($t, workers => 2, app => 'cache_time 1s;', shutdown => '3s');
+flv_run($t, workers => 2, app => 'cache_time 1s;', shutdown => 3 * ($ENV{TEST_NGINX_SLOW} || 1) . 's');
 
 ###############################################################################
 
