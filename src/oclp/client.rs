@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::{pin, Pin};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{ready, Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
@@ -17,14 +17,14 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::conf::ngx::Address;
 use crate::conf::oclp::Callback;
 use crate::conf::{Msec, ResolverConf};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
-use crate::nginx::peer::{self, AsyncConn};
+use crate::nginx::peer::{self, AsyncConn, Io};
 use crate::nginx::process;
 use crate::nginx::resolver;
 use crate::nginx::task::{self, Task};
@@ -281,7 +281,7 @@ impl Open {
                 .map_err(Error::Resolve)?;
         let mut failure = io::ErrorKind::AddrNotAvailable.into();
         for address in addresses {
-            match peer::connect(&crate::conf::ngx::Address::Ip(address)).await {
+            match peer::connect(&Address::Ip(address)).await {
                 Ok(conn) => return Self::handshake(Rc::new(conn)).await,
                 Err(error) => failure = error,
             }
@@ -310,48 +310,5 @@ impl Open {
         if let Some(conn) = self.conn.upgrade() {
             conn.set_idle(idle);
         }
-    }
-}
-
-/// The connection as hyper reads and writes it.
-struct Io(Rc<AsyncConn>);
-
-/// What is read at once: answers are a few hundred bytes.
-const READ_BUFFER: usize = 4096;
-
-impl Read for Io {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut bytes = [0; READ_BUFFER];
-        let room = buf.remaining().min(bytes.len());
-        let n = ready!(self.0.poll_read(cx, &mut bytes[..room]))?;
-        buf.put_slice(&bytes[..n]);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Write for Io {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if data.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        self.0.poll_write(cx, data)
-    }
-
-    /// Nothing is held back.
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// The connection is closed when it is dropped.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
