@@ -26,6 +26,11 @@ pub fn init() {
     push::init();
 }
 
+/// A worker ends.
+pub fn exit() {
+    pull::exit();
+}
+
 /// The targets of a line of the configuration, always the same ones.
 pub struct Line {
     line: Rc<RelayLine>,

@@ -35,7 +35,10 @@ pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
 
 /// A worker ends.
 pub fn exit(_cycle: *mut ngx_cycle_t) {
+    // what still runs is dropped now, since nginx frees the memory of it
     oclp::exit();
-    directory::stop();
+    relay::exit();
+    directory::inner::exit();
     task::exit();
+    directory::stop();
 }

@@ -104,11 +104,8 @@ unsafe extern "C" fn ngx_rtmp_block(
         cf.parse_block(Some(&context), inside)?;
         let main =
             context.parse.into_inner().finish().or_else(|err| cf.refuse(directive.name(), &err))?;
-        // SAFETY: nginx is reading this configuration; the tag is an address of ours.
-        unsafe {
-            let tag = (&raw mut crate::ngx_rtmp_module).cast();
-            zone::configure(cf.0.as_ptr(), main.zone_size, tag).ok_or(())?;
-        }
+        // SAFETY: nginx is reading this configuration.
+        unsafe { zone::configure(cf.0.as_ptr(), main.zone_size) }.ok_or(())?;
         *slot = cf.keep(Rc::new(main)).ok_or(())?;
         Ok(())
     }))

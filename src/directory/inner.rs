@@ -256,6 +256,11 @@ pub fn leave(key: &Key) {
     PULLS.with_borrow_mut(|pulls| pulls.remove(key));
 }
 
+/// A worker ends.
+pub fn exit() {
+    drop(PULLS.take());
+}
+
 /// One pull: from connect to the end of the source, and then a look at where it is now.
 async fn pull(stream: Weak<Stream>, key: Key, from: Remote) {
     let fed = feed_from(&stream, &key, from).await;

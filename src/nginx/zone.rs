@@ -4,15 +4,14 @@
 //! for a worker which dies with it, copy the list out, change it in plain code, write it back. A
 //! list that nobody is in takes no memory.
 
-use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::size_of;
 use std::ptr::{self, addr_of_mut, NonNull};
 
 use nginx_sys::{
-    ngx_conf_t, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock, ngx_shmtx_unlock,
-    ngx_slab_alloc_locked, ngx_slab_calloc_locked, ngx_slab_free_locked, ngx_slab_pool_t,
-    ngx_str_t, NGX_ERROR, NGX_OK,
+    ngx_conf_t, ngx_cycle, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock,
+    ngx_shmtx_unlock, ngx_slab_alloc_locked, ngx_slab_calloc_locked, ngx_slab_free_locked,
+    ngx_slab_pool_t, ngx_str_t, NGX_ERROR, NGX_OK,
 };
 
 use crate::nginx::log;
@@ -53,6 +52,9 @@ const LAYOUT: u64 = 0x6e67_7872_746d_7001;
 /// Bytes of the zone for each slot of the hash table: about what a key with one member takes.
 const BYTES_A_SLOT: usize = 256;
 
+/// The zone's name, in nginx's log.
+const NAME: &std::ffi::CStr = c"ngx_rtmp_directory";
+
 #[repr(C)]
 struct Root {
     layout: u64,
@@ -70,33 +72,47 @@ struct Entry {
     key_len: usize,
 }
 
-thread_local! {
-    static ZONE: Cell<*mut ngx_shm_zone_t> = const { Cell::new(ptr::null_mut()) };
-}
-
 /// Asks nginx for the zone while it reads a configuration. A zone of the same size goes on into the
 /// next generation of workers.
 ///
 /// # Safety
 ///
 /// `cf` is the configuration being read.
-pub unsafe fn configure(
-    cf: *mut ngx_conf_t,
-    size: usize,
-    tag: *mut std::ffi::c_void,
-) -> Option<()> {
-    let name = c"ngx_rtmp_directory";
-    let mut name = ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() };
+pub unsafe fn configure(cf: *mut ngx_conf_t, size: usize) -> Option<()> {
+    let mut name = ngx_str_t { len: NAME.count_bytes(), data: NAME.as_ptr().cast_mut().cast() };
     // SAFETY: the caller's promise; the name is static, and the zone is nginx's own.
     unsafe {
-        let zone = ngx_shared_memory_add(cf, addr_of_mut!(name), size, tag);
+        let zone = ngx_shared_memory_add(cf, addr_of_mut!(name), size, tag());
         if zone.is_null() {
             return None;
         }
         (*zone).init = Some(init);
-        ZONE.set(zone);
     }
     Some(())
+}
+
+/// The zone of the running configuration. Looked up each time: the master may have read other
+/// configurations and refused them, and at the end of a worker there is none any more.
+fn zone() -> Option<NonNull<ngx_shm_zone_t>> {
+    // SAFETY: nginx's list of the cycle's zones: parts of `nelts` elements each.
+    unsafe {
+        let mut part = &raw const (*ngx_cycle).shared_memory.part;
+        while let Some(now) = part.as_ref() {
+            let zones = now.elts.cast::<ngx_shm_zone_t>();
+            for zone in (0..now.nelts).map(|i| zones.add(i)) {
+                if (*zone).tag == tag() {
+                    return NonNull::new(zone);
+                }
+            }
+            part = now.next;
+        }
+    }
+    None
+}
+
+/// What nginx knows by whose zone it is: an address of ours.
+fn tag() -> *mut std::ffi::c_void {
+    (&raw mut crate::ngx_rtmp_module).cast()
 }
 
 unsafe extern "C" fn init(zone: *mut ngx_shm_zone_t, old: *mut std::ffi::c_void) -> ngx_int_t {
@@ -137,12 +153,12 @@ struct Locked {
 }
 
 impl Locked {
-    /// `None` without an `rtmp` block.
+    /// `None` without an `rtmp` block, and at the end of a worker.
     fn new() -> Option<Self> {
-        // SAFETY: the zone belongs to the configuration that this worker runs, is mapped as long
-        // as the process lives, and `data` was set by `init`.
+        // SAFETY: the zone is mapped as long as its configuration lives, and `data` was set by
+        // `init`.
         unsafe {
-            let zone = NonNull::new(ZONE.get())?;
+            let zone = zone()?;
             let pool = NonNull::new((*zone.as_ptr()).shm.addr.cast::<ngx_slab_pool_t>())?;
             let root = NonNull::new((*zone.as_ptr()).data.cast::<Root>())?;
             ngx_shmtx_lock(addr_of_mut!((*pool.as_ptr()).mutex));

@@ -54,6 +54,12 @@ pub fn init() {
     }
 }
 
+/// A worker ends.
+pub fn exit() {
+    drop(STATIC.take());
+    drop(BEREFT.take());
+}
+
 /// Takes a place that is never left, for a line `pull … static`.
 fn keep_static(server: &Rc<ServerConf>, app: &Rc<AppConf>) {
     let Some(line) = app.relay.pull.as_ref().filter(|_| app.oclp.pull.is_none()) else { return };
