@@ -50,6 +50,37 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]);
 }
 
+/// The buffer, while one session reads: given back whatever happens, since the others need it.
+struct ReadBuffer(Vec<u8>);
+
+impl ReadBuffer {
+    /// Empty if it is in use.
+    fn take() -> Self {
+        ReadBuffer(BUFFER.take())
+    }
+}
+
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.0);
+        if !buffer.is_empty() {
+            buffer.truncate(MAX_HEADER + READ_BUFFER);
+            BUFFER.set(buffer);
+        }
+    }
+}
+
+/// Ends the session if what it does meanwhile panics.
+struct EndOnPanic<'a>(&'a Session);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.finalize(Reason::Internal);
+        }
+    }
+}
+
 /// Why a session ends. Shown in the log, with the client's address.
 #[derive(Debug)]
 pub enum Reason {
@@ -166,6 +197,8 @@ pub struct Session {
     decision: RefCell<Option<Task>>,
     /// A player is being told that its source came or went.
     telling: RefCell<Option<Task>>,
+    /// The session is about to end.
+    ending: RefCell<Option<Task>>,
     /// What the player wants of a stream.
     filter: Cell<Filter>,
     /// Input that waits: the beginning of a chunk header, or all behind a pending decision.
@@ -215,6 +248,7 @@ impl Session {
                 let this = this.clone();
                 Event::new(move || {
                     if let Some(session) = this.upgrade() {
+                        let _end = EndOnPanic(&session);
                         f(&session);
                     }
                 })
@@ -235,6 +269,7 @@ impl Session {
                 visit: RefCell::default(),
                 decision: RefCell::default(),
                 telling: RefCell::default(),
+                ending: RefCell::default(),
                 filter: Cell::new(Filter::ALL),
                 unread: RefCell::default(),
                 unsent: RefCell::default(),
@@ -250,6 +285,10 @@ impl Session {
         });
         session.conn.set_handler(session.clone());
         session.arm_timer();
+        // a client may say all it has to say before we look, and leave while that is decided about
+        if let Err(error) = session.conn.await_readable() {
+            return session.finalize(Reason::Io(error));
+        }
         session.read();
     }
 
@@ -264,13 +303,14 @@ impl Session {
 
     /// Reads and handles what is there, as far as the session goes.
     fn read(self: &Rc<Self>) {
-        let mut buffer = BUFFER.take();
+        let mut taken = ReadBuffer::take();
+        let buffer = &mut taken.0;
         if buffer.is_empty() {
             // never nested: a handler of one session does not read another
             return;
         }
         for _ in 0..READS_A_TURN {
-            if self.ended.get() || self.decision.borrow().is_some() {
+            if self.ended.get() || self.waits() {
                 break;
             }
             let mut unread = self.unread.take();
@@ -318,14 +358,17 @@ impl Session {
             self.unread.replace(unread);
         }
         let more = !self.ended.get()
-            && self.decision.borrow().is_none()
+            && !self.waits()
             // SAFETY: the connection lives as long as the session.
             && unsafe { (*(*self.conn.as_ptr()).read).ready() != 0 };
-        buffer.truncate(MAX_HEADER + READ_BUFFER);
-        BUFFER.set(buffer);
         if more {
             self.resume.post_next();
         }
+    }
+
+    /// Whether input has to wait: for a decision, or because it is not wanted any more.
+    fn waits(&self) -> bool {
+        self.decision.borrow().is_some() || self.ending.borrow().is_some()
     }
 
     fn received(&self, n: u64) {
@@ -432,7 +475,7 @@ impl Session {
     fn end_soon(&self, reason: Reason) {
         let Some(session) = self.rc() else { return };
         let end = crate::nginx::task::spawn(async move { session.finalize(reason) });
-        self.decision.replace(Some(end));
+        self.ending.replace(Some(end));
     }
 
     /// Sends a last status and ends the session once it is on its way.
@@ -516,6 +559,7 @@ impl Session {
         self.resume.cancel();
         self.decision.take();
         self.telling.take();
+        self.ending.take();
         drop(self.role.take());
         if let Some(client) = self.client() {
             crate::log::access(&client.app, self);
@@ -602,7 +646,7 @@ impl Handler for Session {
         if self.conn.wants_close() {
             return self.finalize(Reason::Shutdown);
         }
-        if self.decision.borrow().is_some() {
+        if self.waits() {
             if self.conn.peer_gone() {
                 self.finalize(Reason::ClientClosed);
             }

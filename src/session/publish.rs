@@ -58,6 +58,7 @@ impl Session {
     ) {
         let session = self.clone();
         let task = task::spawn(async move {
+            let _end = super::EndOnPanic(&session);
             decision.await;
             if !session.ended.get() {
                 session.decision.take();

@@ -140,7 +140,9 @@ impl Session {
     /// The timer fired: does what is due.
     pub(super) fn tick(self: &Rc<Self>) {
         let now = clock::now();
-        if clock::exiting() && matches!(*self.role.borrow(), Role::None) {
+        // one that is being decided about may be about to get a stream
+        let idle = matches!(*self.role.borrow(), Role::None) && self.decision.borrow().is_none();
+        if clock::exiting() && idle {
             return self.finalize(Reason::Shutdown);
         }
         for (_, due) in
