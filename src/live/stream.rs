@@ -275,7 +275,7 @@ impl Stream {
             inner.main_track = None;
             inner.heard = false;
             inner.drop_cache();
-            inner.headers_version += 1;
+            inner.headers_version = inner.headers_version.wrapping_add(1);
             let listeners = |inner: &Inner| {
                 inner.cursors.iter().flatten().map(|cursor| cursor.sink.clone()).collect::<Vec<_>>()
             };
@@ -484,9 +484,9 @@ impl Inner {
         }
         match noted {
             Noted::Nothing => (),
-            Noted::New | Noted::Same => self.headers_version += 1,
+            Noted::New | Noted::Same => self.headers_version = self.headers_version.wrapping_add(1),
             Noted::Changed => {
-                self.headers_version += 1;
+                self.headers_version = self.headers_version.wrapping_add(1);
                 // what is cached can't be decoded with the new header
                 self.drop_cache();
             }
@@ -844,7 +844,7 @@ impl Inner {
         {
             return None;
         }
-        cursor.drops += 1;
+        cursor.drops = cursor.drops.saturating_add(1);
         if settings.out_queue_drops.is_some_and(|drops| cursor.drops >= drops) {
             return Some(End::TooSlow { times: cursor.drops });
         }
