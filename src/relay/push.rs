@@ -187,7 +187,7 @@ struct Session {
     subscription: RefCell<Option<Subscription>>,
     /// Unpublishes, when sent behind the stream.
     farewell: Vec<u8>,
-    /// How long the other server may take nothing.
+    /// How long the other server may take nothing; 0: for ever.
     timeout: Msec,
 }
 
@@ -278,6 +278,9 @@ impl Session {
 
     /// The server takes nothing for too long.
     async fn stalled(&self) -> Failure {
+        if self.timeout == 0 {
+            return std::future::pending().await;
+        }
         loop {
             let taken = self.out.blocked.get().unwrap_or_else(clock::now);
             let waited = clock::now().saturating_sub(taken);
