@@ -40,6 +40,9 @@ const PROBE_MS: u64 = 200;
 const IDLE_MS: u64 = 60_000;
 /// Read at once of what a WebSocket's client sends: a few pings.
 const INPUT: usize = 1024;
+/// A client that sends faster than the loop turns does not keep the others waiting for longer than
+/// this many reads.
+const READS_A_TURN: u32 = 16;
 
 thread_local! {
     /// Players of a source that has shown one track so far.
@@ -269,14 +272,14 @@ impl Player {
         self.arm_timer();
     }
 
-    /// Does what was put off while the engine was at work: ends the answer, or begins it.
+    /// Does what was put off: ends the answer, begins it, or reads on.
     fn proceed(self: &Rc<Self>) {
         if let Some(why) = self.ending.take() {
             return self.end_with(why);
         }
         let Some(playing) = self.playing.borrow().clone() else { return };
         if self.begun.get() {
-            return;
+            return self.read();
         }
         let (subscription, Playing { stream, .. }) = &*playing;
         let (audio, video) = stream.tracks();
@@ -345,7 +348,7 @@ impl Player {
     fn read(&self) {
         let Wrap::WebSocket(ws) = &self.wrap else { return };
         let mut buffer = [0; INPUT];
-        loop {
+        for _ in 0..READS_A_TURN {
             let n = match self.request.recv(&mut buffer) {
                 Ok(0) => {
                     return self.request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
@@ -375,6 +378,7 @@ impl Player {
             }
             self.answer_ping();
         }
+        self.soon.post_next();
     }
 
     /// Sends a pong, if one is due and the client reads.
