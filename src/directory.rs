@@ -192,30 +192,37 @@ pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
 }
 
 impl ClientHold {
-    /// Ends the hold, and says whether it was the last of its key on this machine.
-    pub fn leave(mut self) -> bool {
-        self.release()
+    /// Ends the hold if it is the last of its key on this machine, or else gives it back.
+    pub fn leave_if_last(self) -> Result<(), Self> {
+        self.leave_if(true)
     }
 
-    /// Ends the hold, or gives it back if it is the last of its key on this machine.
-    pub fn leave_unless_last(mut self) -> Result<(), Self> {
+    /// Ends the hold if it is not the last of its key on this machine, or else gives it back.
+    pub fn leave_unless_last(self) -> Result<(), Self> {
+        self.leave_if(false)
+    }
+
+    fn leave_if(mut self, last: bool) -> Result<(), Self> {
         if !self.counted {
-            return Err(self);
+            // nobody else is known of
+            return if last { Ok(()) } else { Err(self) };
         }
         let left = zone::update(&self.key, |members| {
             let clients: u32 = members.iter().map(|member| member.clients).sum();
-            let last = clients <= 1;
-            if !last {
-                own(members).clients -= 1;
+            let leaves = (clients <= 1) == last;
+            if leaves {
+                let own = own(members);
+                own.clients = own.clients.saturating_sub(1);
             }
-            !last
+            leaves
         });
-        match left {
-            Ok(true) => {
-                self.counted = false;
-                Ok(())
-            }
-            _ => Err(self),
+        // what can't be counted is taken for the last
+        let (leaves, counts) = left.map_or((last, false), |leaves| (leaves, !leaves));
+        self.counted = counts;
+        if leaves {
+            Ok(())
+        } else {
+            Err(self)
         }
     }
 
@@ -226,24 +233,15 @@ impl ClientHold {
         };
         !self.counted || zone::update(&self.key, first).ok().flatten().is_none_or(|pid| pid == me())
     }
-
-    fn release(&mut self) -> bool {
-        if !std::mem::take(&mut self.counted) {
-            return true;
-        }
-        let left = zone::update(&self.key, |members| {
-            let own = own(members);
-            own.clients = own.clients.saturating_sub(1);
-            members.iter().all(|member| member.clients == 0)
-        });
-        left.unwrap_or(true)
-    }
 }
 
 impl Drop for ClientHold {
     fn drop(&mut self) {
         if self.counted {
-            self.release();
+            let _ = zone::update(&self.key, |members| {
+                let own = own(members);
+                own.clients = own.clients.saturating_sub(1);
+            });
         }
     }
 }

@@ -72,15 +72,17 @@ async fn stay(notice: Notice, hold: ClientHold, mut left: oneshot::Receiver<()>)
     leave(notice, hold).await;
 }
 
-/// The last one tells the end while it still counts, so that nobody tells of a new start before.
-async fn leave(notice: Notice, hold: ClientHold) {
-    let Err(last) = hold.leave_unless_last() else { return };
-    if notice.callback.done {
-        notice.tell(Act::Done).await;
-    }
-    let alone = last.leave();
-    if !alone {
-        // somebody came meanwhile, and found the stream told of
+/// The last one tells the end while it still counts: whoever comes meanwhile, in any worker, finds
+/// the stream told of and tells nothing, so it is for the last one to tell the new start.
+async fn leave(notice: Notice, mut hold: ClientHold) {
+    while let Err(last) = hold.leave_unless_last() {
+        if notice.callback.done {
+            notice.tell(Act::Done).await;
+        }
+        match last.leave_if_last() {
+            Ok(()) => return,
+            Err(back) => hold = back,
+        }
         notice.tell(Act::Start).await;
     }
 }
