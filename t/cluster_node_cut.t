@@ -27,11 +27,8 @@ select STDOUT; $| = 1;
 my $SLOW = $ENV{TEST_NGINX_SLOW} || 1;
 
 my $t = Test::Nginx->new()->plan(11);
-my $cluster = cluster($t, nodes => 3, lease => '3s', update => '1s', node => <<'EOC');
-        # a silent origin is found out
-        ping 1s;
-        ping_timeout 1s;
-EOC
+# a silent origin is found out after two seconds at most
+my $cluster = cluster($t, nodes => 3, lease => '3s', update => '1s', ping => '1s');
 
 ###############################################################################
 

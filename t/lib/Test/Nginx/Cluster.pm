@@ -75,7 +75,7 @@ sub _run {
 # the cluster
 
 # A running cluster.  Options: nodes, their number (2); update, lease, learn: times
-# as the configurations write them; node: lines for the nodes' rtmp server; policy:
+# as the configurations write them; ping: how long a peer may be silent; policy:
 # more of the scheduling server's; schedulers: 0 starts none.
 sub cluster {
 	my ($t, %options) = @_;
@@ -83,7 +83,7 @@ sub cluster {
 	my $self = bless {
 		t => $t,
 		owner => $$,
-		update => '1s', lease => '3s', learn => '1500ms', node => '', policy => '',
+		update => '1s', lease => '3s', learn => '1500ms', policy => '',
 		%options,
 		nodes => [],
 	}, __PACKAGE__;
@@ -245,7 +245,7 @@ sub start_node {
 	$conf =~ s/unix:\S+?;/unix:$dir\/$node->{link}\/inner;/;
 	$conf =~ s/127\.0\.0\.1:$SCHEDULER/$NETWORK.1:$SCHEDULER/g;
 	$conf =~ s/update=\w+/update=$self->{update}/g;
-	$conf =~ s/^(\s+listen $RTMP;)$/$1\n$self->{node}/m;
+	$conf =~ s/^(\s+ping(?:_timeout)?) \w+;$/$1 $self->{ping};/mg if $self->{ping};
 	$conf =~ s/^http \{$/http {\n@{[$t->test_globals_http()]}/m;
 	$t->write_file("$node->{link}/nginx.conf", $conf);
 
