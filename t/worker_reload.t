@@ -58,4 +58,7 @@ is($got, 8, 'players go on with the next one');
 ok(wait_for { my %now = map { $_ => 1 } worker_pids($t); !grep { $now{$_} } @before },
 	'the old workers leave when their sessions have ended');
 
+# nobody is to be waited for
+$_->close() for @new, $q;
+
 ###############################################################################

@@ -19,7 +19,8 @@ push @EXPORT, @Test::Nginx::Live::EXPORT;
 sub workers_run {
 	my ($t, $workers, %options) = @_;
 	my ($main, $rtmp, $server, $app) = @options{qw/ main rtmp server app /};
-	$_ //= '' for $main, $rtmp, $server, $app;
+	$main //= 'worker_shutdown_timeout 1s;';
+	$_ //= '' for $rtmp, $server, $app;
 
 	$t->write_file_expand('nginx.conf', <<"EOC");
 
