@@ -22,7 +22,7 @@ use Test::Nginx::Workers;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(5);
+my $t = Test::Nginx->new()->plan(10);
 
 workers_run($t, 2, main => 'worker_shutdown_timeout 30s;');
 
@@ -35,9 +35,9 @@ $old->read_video();
 my @before = worker_pids($t);
 
 for my $round (1 .. 5) {
-	my @pids = worker_pids($t);
+	my %old = map { $_ => 1 } worker_pids($t);
 	$t->reload();
-	wait_for { my %now = map { $_ => 1 } worker_pids($t); 2 <= grep { !$now{$_}++ } keys %now || 2 };
+	ok(wait_for { 2 == grep { !$old{$_} } worker_pids($t) }, "reload $round");
 }
 
 my @new = map { player('s') } 1 .. 8;
