@@ -172,7 +172,7 @@ sub asked {
 }
 
 sub accepted {
-	$server->timeout(5);
+	$server->timeout(5 * ($ENV{TEST_NGINX_SLOW} || 1));
 	my $socket = $server->accept() or return;
 	$socket->autoflush(1);
 	my $request = '';

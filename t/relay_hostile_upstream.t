@@ -26,6 +26,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new();
+my $slow = $ENV{TEST_NGINX_SLOW} || 1;
 
 my %rtmp = (
 	'a wrong version' => sub { raw("\x06" . 'x' x 3072) },
@@ -109,15 +110,15 @@ my %http = (
 
 $t->plan(2 * keys(%rtmp) + 2 * keys(%http) + 3);
 
-relay_run($t, near => <<'EOC', rtmp => 'max_message 1m; ping 1s; ping_timeout 500ms;');
+relay_run($t, near => <<"EOC", rtmp => "max_message 1m; ping ${slow}s; ping_timeout ${slow}s;");
             pull rtmp://127.0.0.1:%%PORT_8081%%;
-            failed_reconnect 100ms; relay_reconnect 500ms;
+            failed_reconnect 100ms; relay_reconnect ${slow}s;
         }
 
         application http {
             live on;
             pull http://127.0.0.1:%%PORT_8082%%;
-            failed_reconnect 100ms; relay_reconnect 500ms;
+            failed_reconnect 100ms; relay_reconnect ${slow}s;
 EOC
 
 ###############################################################################
@@ -150,7 +151,7 @@ for my $what (sort keys %rtmp) {
 for my $what (sort keys %http) {
 	my $victim = near('http');
 	$victim->play("http-$sent");
-	$http->timeout(5);
+	$http->timeout(5 * $slow);
 	my $socket = $http->accept();
 	local $SIG{PIPE} = 'IGNORE';
 	print $socket $http{$what};
@@ -174,7 +175,7 @@ sub fails {
 	ok(wait_lines($t, qr!pull of "$app/$name" .*again in!), "$what: fails");
 	$sent++;
 	$p->send_video($sent * 40, key_frame($sent));
-	ok($v->read_until(sub { $_[0]{payload} eq key_frame($sent) }, 1), "$what: others");
+	ok($v->read_until(sub { $_[0]{payload} eq key_frame($sent) }, $slow), "$what: others");
 }
 
 # A connection that gets these bytes, and nothing else.

@@ -54,7 +54,7 @@ pub fn init() {
     }
 }
 
-/// A worker ends.
+/// A worker ends: so do the static pulls, while what they hold of nginx is still there.
 pub fn exit() {
     drop(STATIC.take());
     drop(BEREFT.take());

@@ -17,6 +17,9 @@ use Test::Nginx;
 use Test::Nginx::Process;
 use Test::Nginx::RTMP;
 
+# seconds for any one answer of a client, and of us to a client
+my $TIMEOUT = 5 * ($ENV{TEST_NGINX_SLOW} || 1);
+
 # Starts nginx with one worker, and the application "live" in two servers: near,
 # on port 1935, and far, on port 1936; the options are more lines for these
 # applications, for the http block (http) and for the rtmp block (rtmp), and how
@@ -43,6 +46,7 @@ $http
 
 rtmp {
     rtmp_auto_pull_port unix:%%TESTDIR%%/inner;
+    relay_reconnect ${TIMEOUT}s;
     $rtmp
 
     server {
@@ -115,7 +119,7 @@ sub rtmp_accept {
 	my ($server, %options) = @_;
 
 	my $until = $options{until} // '';
-	$server->timeout($options{timeout} // 5);
+	$server->timeout($options{timeout} // $TIMEOUT);
 	my $socket = $server->accept() or return;
 	my $self = _adopt($socket);
 	return $self if $until eq 'handshake';
@@ -150,7 +154,7 @@ sub _adopt {
 
 	$socket->blocking(0);
 	return bless {
-		timeout => 5, captured => '', in => '', received => 0,
+		timeout => $TIMEOUT, captured => '', in => '', received => 0,
 		socket => $socket, select => IO::Select->new($socket),
 		auto_ack => 1, auto_pong => 1, acked => 0, in_chunk => 128,
 		out_chunk => 128, chunks => {}, skipped => [], transaction => 0,
