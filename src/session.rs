@@ -345,13 +345,15 @@ impl Session {
                 }
             };
             self.received(n as u64);
-            if matches!(*self.role.borrow(), Role::None) {
-                self.conn.quick_ack();
-            }
+            let sent = self.conn.sent();
             let mut input = &buffer[..kept + n];
             if let Err(reason) = self.input(&mut input) {
                 self.finalize(reason);
                 break;
+            }
+            // an answer carries the acknowledgement; without one, the client waits for it
+            if sent == self.conn.sent() && matches!(*self.role.borrow(), Role::None) {
+                self.conn.quick_ack();
             }
             unread.extend_from_slice(input);
             unread.shrink_to_fit();

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use crate::nginx::clock;
+
 /// Flushing all streams of the worker once costs less than this: write at once.
 const IDLE_US: f64 = 1000.0;
 /// The window is this many times what flushing everything once costs, so a tenth of the time
@@ -13,32 +15,49 @@ const IDLE_US: f64 = 1000.0;
 const FACTOR: f64 = 10.0;
 /// Half of the latency (p99 60 ms) that a busy worker may add; the flush itself takes a part too.
 const MAX_MS: f64 = 40.0;
-/// Weight of the newest flush in the running mean.
-const NEWEST: f64 = 0.125;
+/// Weight of the newest measurement in the running mean.
+const NEWEST: f64 = 0.5;
+/// One flush of so many is measured, as the clock of the thread costs a system call.
+const MEASURED: u32 = 8;
 
 thread_local! {
     /// Sum over the worker's streams of what one flush costs, in microseconds.
     static WORKER_COST: Cell<f64> = const { Cell::new(0.0) };
 }
 
-/// What one flush of one stream costs, as a running mean; it counts into the worker's sum until
-/// dropped.
+/// What one flush of one stream costs in time on the processor, as a running mean; it counts into
+/// the worker's sum until dropped. Time that others take from the worker says nothing of its load.
 #[derive(Default)]
-pub struct Cost(Cell<f64>);
+pub struct Cost {
+    mean: Cell<f64>,
+    flushes: Cell<u32>,
+}
 
 impl Cost {
-    /// Takes note of a flush.
-    pub fn note(&self, took: Duration) {
-        let old = self.0.get();
+    /// Does a flush.
+    pub fn of<R>(&self, flush: impl FnOnce() -> R) -> R {
+        let n = self.flushes.get();
+        self.flushes.set((n + 1) % MEASURED);
+        if n > 0 {
+            return flush();
+        }
+        let before = clock::thread_time();
+        let result = flush();
+        self.note(clock::thread_time().saturating_sub(before));
+        result
+    }
+
+    fn note(&self, took: Duration) {
+        let old = self.mean.get();
         let new = old + (took.as_secs_f64() * 1e6 - old) * NEWEST;
-        self.0.set(new);
+        self.mean.set(new);
         WORKER_COST.set((WORKER_COST.get() + new - old).max(0.0));
     }
 }
 
 impl Drop for Cost {
     fn drop(&mut self) {
-        WORKER_COST.set((WORKER_COST.get() - self.0.get()).max(0.0));
+        WORKER_COST.set((WORKER_COST.get() - self.mean.get()).max(0.0));
     }
 }
 

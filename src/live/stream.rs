@@ -15,7 +15,7 @@ use crate::live::subscriber::{
 };
 use crate::live::wire::{Form, Wire};
 use crate::nginx::block::Block;
-use crate::nginx::clock::{self, Stopwatch};
+use crate::nginx::clock;
 use crate::nginx::event::Event;
 
 /// A publisher whose clock falls back by more than this has started anew (encoder restart): its
@@ -328,10 +328,8 @@ impl Stream {
     /// One walk over all subscribers: each gets what is new in one write.
     fn flush(self: &Rc<Self>) {
         self.flush_due.set(false);
-        let watch = Stopwatch::start();
         let now = clock::now();
-        let ended = self.inner.borrow_mut().flush(&self.settings, now);
-        self.cost.note(watch.elapsed());
+        let ended = self.cost.of(|| self.inner.borrow_mut().flush(&self.settings, now));
         self.after(ended);
     }
 

@@ -1,6 +1,6 @@
 //! Time as the event loop knows it, and as the processor does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nginx_sys::ngx_current_msec;
 
@@ -10,19 +10,12 @@ pub fn now() -> u64 {
     unsafe { ngx_current_msec as u64 }
 }
 
-/// Measures how long a piece of work takes, within a loop turn.
-pub struct Stopwatch(Instant);
-
-impl Stopwatch {
-    /// Starts now.
-    pub fn start() -> Self {
-        Stopwatch(Instant::now())
-    }
-
-    /// Time since the start.
-    pub fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
+/// Time that this thread has had on the processor.
+pub fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists for every thread, and the pointer is valid.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// Whether this worker is told to finish its sessions and leave.
