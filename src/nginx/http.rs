@@ -412,6 +412,7 @@ struct Output {
     parts: VecDeque<Box<UnsafeCell<Part>>>,
     handed: usize,
     /// Parts to be used again.
+    #[expect(clippy::vec_box)] // output chains point to the parts, so they must not move
     spare: Vec<Box<UnsafeCell<Part>>>,
 }
 
