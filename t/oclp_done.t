@@ -25,6 +25,7 @@ select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
 my $LIVES = 400;
+my $SLOW = $ENV{TEST_NGINX_SLOW} || 1;
 
 my $t = Test::Nginx->new()->plan(19);
 
@@ -132,7 +133,7 @@ wait_for {
 		$told++ if $_->{act} eq 'done';
 	}
 	$admitted == $told;
-} 10;
+} 10 * $SLOW;
 cmp_ok($admitted, '>', $LIVES / 4, 'many were let in');
 is($told, $admitted, 'as many dones as were let in');
 
@@ -142,7 +143,7 @@ wait_for {
 	$streams{$_->{name}} .= substr($_->{act}, 0, 1)
 		for grep { $_->{name} =~ /^life/ } $oclp->requests('stream');
 	!grep { $_ !~ /^(sd)+$/ } values %streams;
-};
+} 10 * $SLOW;
 is(join(' ', grep { $_ !~ /^(sd)+$/ } values %streams), '', 'streams begin and end in turn');
 
 # a worker that is told to leave tells of everybody
@@ -160,7 +161,7 @@ wait_for {
 	@done = grep { $_->{name} =~ /^last/ && $_->{act} eq 'done' && $_->{call} ne 'stream' }
 		$oclp->requests();
 	@done >= 10;
-} 10;
+} 10 * $SLOW;
 is(scalar(@done), 10, 'done of all when nginx quits');
 @done = grep { $_->{name} =~ /^last/ } $oclp->wait_requests('stream done', 1);
 wait_for {

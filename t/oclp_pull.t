@@ -42,11 +42,10 @@ rtmp {
         listen 127.0.0.1:8080;
         live on;
         cache_time 1s;
-        relay_reconnect 400ms;
 
         application edge {
             oclp_pull http://127.0.0.1:8081/oclp/v1/pull stage=start,update,done args=a=c&b=d
-                      timeout=300ms update=200ms;
+                      timeout=1s update=200ms;
             pull rtmp://127.0.0.1:8084/never app=core;
         }
 

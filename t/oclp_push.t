@@ -41,20 +41,19 @@ rtmp {
     server {
         listen 127.0.0.1:8080;
         live on;
-        relay_reconnect 400ms;
 
         application pub {
             oclp_push http://127.0.0.1:8081/one   stage=start,update,done args=a=c&b=d
-                      groupid=g1 timeout=300ms update=200ms;
+                      groupid=g1 timeout=1s update=200ms;
             oclp_push http://127.0.0.1:8081/two   stage=start,update,done args=e=f
-                      groupid=g2 timeout=300ms update=200ms;
+                      groupid=g2 timeout=1s update=200ms;
             oclp_push http://127.0.0.1:8082/three stage=start,update,done
-                      timeout=300ms update=200ms;
+                      timeout=1s update=200ms;
             push rtmp://127.0.0.1:8083/static/$name;
         }
 
         application one {
-            oclp_push http://127.0.0.1:8081/one stage=done timeout=300ms;
+            oclp_push http://127.0.0.1:8081/one stage=done timeout=1s;
         }
 
         application eight {
@@ -202,7 +201,7 @@ redirect($one, "$core/core/steady2", '/two');
 $three->answer('push start', hang => 1);
 $p = publisher('pub', 'steady');
 wait_for { grep { $_->{name} eq 'steady' && $_->{app} eq 'core' } $seen->requests('publish start') };
-wait_named($three, 'steady', 'start', 3);
+wait_named($three, 'steady', 'start', 2);
 ok(!$p->closed(0.05), 'the publisher stays');
 is(scalar(grep { $_->{name} eq 'steady' && $_->{app} eq 'core' && $_->{act} eq 'done' }
 	$seen->requests()), 0, 'the others go on');
