@@ -39,6 +39,7 @@ my $NETWORK = '10.77.0';
 my $SCHEDULER = 6200;
 my $RTMP = 1935;
 my $HTTP = 8080;
+my $REDIS = 6379;
 # seconds that one part may take to start
 my $START_TIMEOUT = 10 * ($ENV{TEST_NGINX_SLOW} || 1);
 
@@ -94,8 +95,7 @@ sub cluster {
 	_run(qw/ ip link set cluster up /);
 
 	$self->start_scheduler() if $options{schedulers} // 1;
-	$self->_add_node($_) for 1 .. $options{nodes} // 2;
-	$self->start_node($_) for 1 .. $options{nodes} // 2;
+	$self->add_nodes($options{nodes} // 2);
 	return $self;
 }
 
@@ -137,17 +137,52 @@ sub start_scheduler {
 
 	my $port = $options{port} // $SCHEDULER;
 	my @store = $options{store} ? ('--store', $options{store}) : ();
-	$self->{schedulers}{$port} = spawn($self->{t}, _program(), '--listen', "$NETWORK.1:$port",
+	$self->{scheduler}{$port} = spawn($self->{t}, _program(), '--listen', "$NETWORK.1:$port",
 		'--config', $self->_policy(), @store);
 	wait_for { _connect("$NETWORK.1", $port) } $START_TIMEOUT
-		or die "no scheduling server: ", $self->{schedulers}{$port}->output(), "\n";
-	return $self->{schedulers}{$port};
+		or die "no scheduling server: ", $self->{scheduler}{$port}->output(), "\n";
+	return $self->{scheduler}{$port};
 }
 
 sub stop_scheduler {
 	my ($self, $signal, $port) = @_;
-	return delete($self->{schedulers}{$port // $SCHEDULER})->stop($signal);
+	return delete($self->{scheduler}{$port // $SCHEDULER})->stop($signal);
 }
+
+# Starts the shipped proxy, at the address that nodes ask, in front of scheduling
+# servers at these ports.
+sub start_proxy {
+	my ($self, @ports) = @_;
+
+	my $t = $self->{t};
+	my $dir = $t->testdir();
+	mkdir "$dir/proxy";
+	my $conf = _shipped('scheduler-proxy.conf');
+	$conf =~ s/^worker_processes/daemon off;\nworker_processes/m;
+	$conf =~ s/^error_log .*$/error_log $dir\/error.log info;/m;
+	$conf =~ s/^pid .*$/pid $dir\/proxy\/nginx.pid;/m;
+	my $servers = 0;
+	$conf =~ s/server 127\.0\.0\.1:\d+/"server $NETWORK.1:$ports[$servers++]"/ge;
+	$conf =~ s/^\s+access_log off;$/@{[$t->test_globals_http()]}/m;
+	$t->write_file('proxy/nginx.conf', $conf);
+	$self->{proxy} = spawn($t, split(/ /, $Test::Nginx::NGINX),
+		'-p', "$dir/proxy/", '-c', 'nginx.conf', '-e', "$dir/error.log");
+	wait_for { _connect("$NETWORK.1", $SCHEDULER) } $START_TIMEOUT
+		or die 'no proxy: ', $self->{proxy}->output(), "\n";
+}
+
+# Starts a Redis that keeps nothing; its url.
+sub start_redis {
+	my ($self) = @_;
+
+	$self->{redis} = spawn($self->{t}, 'redis-server', '--port', $REDIS, '--bind', '127.0.0.1',
+		'--save', '', '--appendonly', 'no', '--dir', $self->{t}->testdir());
+	wait_for { _connect('127.0.0.1', $REDIS) } $START_TIMEOUT
+		or die 'no Redis: ', $self->{redis}->output(), "\n";
+	return "redis://127.0.0.1:$REDIS";
+}
+
+sub stop_redis { delete($_[0]{redis})->stop('KILL') }
 
 # What it answers to a GET; the body.
 sub ask {
@@ -195,6 +230,16 @@ sub node { $_[0]{nodes}[$_[1]] }
 sub address {
 	my ($self, $number) = @_;
 	return "$NETWORK." . (10 + $number);
+}
+
+# More nodes, all running.
+sub add_nodes {
+	my ($self, $count) = @_;
+
+	my $first = @{$self->{nodes}} || 1;
+	my @added = $first .. $first + $count - 1;
+	$self->_add_node($_) for @added;
+	$self->start_node($_) for @added;
 }
 
 # A namespace with an address on the bridge; it is there as long as the test is.
@@ -336,7 +381,8 @@ sub DESTROY {
 		close delete $node->{held};
 		waitpid($node->{holder}, 0);
 	}
-	delete $self->{schedulers};
+	$self->{proxy}->stop('QUIT') if $self->{proxy};
+	delete @$self{qw/ scheduler redis /};
 }
 
 ###############################################################################
