@@ -74,7 +74,7 @@ EOC
 my @origins = map {
 	my $n = $_;
 	my $origin = Test::Nginx->new();
-	my ($rtmp, $http) = (port(8082 + 2 * $n), port(8083 + 2 * $n));
+	my ($rtmp, $http) = (8082 + 2 * $n, 8083 + 2 * $n);
 	$origin->write_file_expand('nginx.conf', <<"EOC");
 
 %%TEST_GLOBALS%%
@@ -111,8 +111,8 @@ rtmp {
 
 EOC
 	$origin->run();
-	{ nginx => $origin, rtmp => "rtmp://127.0.0.1:$rtmp/core", port => $rtmp,
-		http => "http://127.0.0.1:$http/core" };
+	{ nginx => $origin, port => port($rtmp), rtmp => 'rtmp://127.0.0.1:' . port($rtmp) . '/core',
+		http => 'http://127.0.0.1:' . port($http) . '/core' };
 } 0 .. 1;
 
 my $oclp = oclp_server($t, port(8081));
