@@ -36,7 +36,7 @@ relay_run($t, near => <<'EOC', far => 'idle_streams off;');
         application http {
             live on;
             idle_streams off;
-            pull http://127.0.0.1:%%PORT_8081%%;
+            pull http://127.0.0.1:%%PORT_8082%%;
 EOC
 
 ###############################################################################
@@ -76,9 +76,8 @@ $v->play('s');
 rtmp_accept($server, until => 'connect')->close() for 1 .. 2;
 ok(!$v->closed(0.2), 'a failure ends nobody');
 $v->close();
-$server->close();
 
-$server = tcp_server(port(8081));
+$server = tcp_server(port(8082));
 $v = near('http');
 $v->play('s');
 $server->timeout(5 * ($ENV{TEST_NGINX_SLOW} || 1));
