@@ -28,6 +28,8 @@ END
 	my $dir = $t->testdir();
 	my $output = `$Test::Nginx::NGINX -t -p $dir/ -c check.conf -e error.log 2>&1`;
 	my $failed = $?;
+	# it leaves an empty one behind, and no nginx runs yet
+	unlink "$dir/nginx.pid" if -z "$dir/nginx.pid";
 
 	my @messages = $output =~ /^nginx: \[(?:warn|error|crit|alert|emerg)\] (.*)/gm;
 	s{ in \Q$dir\E/check\.conf:\d+$}{} for @messages;
