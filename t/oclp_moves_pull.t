@@ -169,6 +169,7 @@ is($back, 0, 'timestamps go on');
 
 $_->close() for @players;
 $flv->close();
+delete $_->{feeder} for @origins;
 wait_for {
 	(() = $oclp->requests('pull done')) == (() = $oclp->requests('pull start'));
 };
