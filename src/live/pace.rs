@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use crate::nginx::clock;
 
-/// Flushing all streams of the worker once costs less than this: write at once.
-const IDLE_US: f64 = 1000.0;
+/// Flushing all streams of the worker once costs less than this, as it does with a few hundred
+/// players: write at once.
+const IDLE_US: f64 = 2000.0;
 /// The window is this many times what flushing everything once costs, so a tenth of the time
 /// at the most goes into flushing.
 const FACTOR: f64 = 10.0;
-/// Half of the latency (p99 60 ms) that a busy worker may add; the flush itself takes a part too.
-const MAX_MS: f64 = 40.0;
+/// Half of the latency (p99 60 ms) that a busy worker may add: a message may come right behind a
+/// flush, and the flush itself takes a part.
+const MAX_MS: f64 = 33.0;
 /// Weight of the newest measurement in the running mean.
 const NEWEST: f64 = 0.5;
 /// One flush of so many is measured, as the clock of the thread costs a system call.
