@@ -4,7 +4,7 @@
 mod name;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
@@ -35,6 +35,12 @@ pub struct Visit {
     pub remote_addr: Vec<u8>,
     /// `None` for a client of a unix socket.
     pub ip: Option<IpAddr>,
+    /// 0 for a client of a unix socket.
+    pub remote_port: u16,
+    /// The address that the client connected to; `None` for a unix socket.
+    pub local: Option<SocketAddr>,
+    /// nginx's number of the client's connection.
+    pub connection: usize,
     pub tc_url: Vec<u8>,
     pub page_url: Vec<u8>,
     pub swf_url: Vec<u8>,
@@ -184,7 +190,12 @@ impl Visit {
 
 impl Vars for Visit {
     fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        let written = |text: Option<String>| text.unwrap_or_default().into_bytes().into();
         let text: &[u8] = match var {
+            Var::Connection => return written(Some(self.connection.to_string())),
+            Var::RemotePort => return written(Some(self.remote_port.to_string())),
+            Var::ServerAddr => return written(self.local.map(|at| at.ip().to_string())),
+            Var::ServerPort => return written(self.local.map(|at| at.port().to_string())),
             Var::App => &self.key.app,
             Var::Name => &self.key.name,
             Var::Args => &self.args,

@@ -12,6 +12,7 @@ use Test::More;
 BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
+use Socket qw/ unpack_sockaddr_in /;
 use Test::Nginx;
 use Test::Nginx::OCLP;
 use Test::Nginx::Process;
@@ -47,7 +48,7 @@ my %args = (
 );
 my @control = ("a\x0d\x0ab", "a\x00b", "\x7f", "a\x1fb", "\x0a");
 
-my $t = Test::Nginx->new()->plan(3 * keys(%names) + 2 * keys(%args) + @control + 6);
+my $t = Test::Nginx->new()->plan(3 * keys(%names) + 2 * keys(%args) + @control + 8);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -66,6 +67,11 @@ rtmp {
         application * {
             oclp_publish http://127.0.0.1:8081/p args=$args;
             oclp_play http://127.0.0.1:8081/q "args=u=$tc_url&d=$domain&x=a b";
+        }
+
+        application who {
+            oclp_play http://127.0.0.1:8081/q
+                      args=$remote_addr:$remote_port&$server_addr:$server_port&$connection&$pid;
         }
     }
 }
@@ -121,6 +127,16 @@ my $p = rtmp_connect(port(8080), 'app', tc_url => 'rtmp://h/app&act=done #x');
 is($p->play('name'), 'NetStream.Play.Start', 'tcUrl');
 $request = ($oclp->wait_requests('*', $seen + 1))[-1];
 is($request->{args}, 'u=rtmp://h/app%26act%3Ddone%20%23x&d=h&x=a%20b', 'tcUrl encoded');
+
+# who it is
+
+$seen = $oclp->requests();
+$p = rtmp_connect(port(8080), 'who');
+is($p->play('name'), 'NetStream.Play.Start', 'who');
+$request = ($oclp->wait_requests('*', $seen + 1))[-1];
+my ($client) = unpack_sockaddr_in(getsockname($p->{socket}));
+my $server = port(8080);
+like($request->{args}, qr/^127\.0\.0\.1:$client&127\.0\.0\.1:$server&\d+&\d+$/, 'addresses and numbers');
 
 # control bytes are refused before anybody is asked
 

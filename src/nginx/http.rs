@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
@@ -16,6 +16,7 @@ use nginx_sys::{
     ngx_uint_t, NGX_AGAIN, NGX_ERROR, NGX_HTTP_LAST, NGX_HTTP_REQUEST_TIME_OUT, NGX_OK,
 };
 
+use crate::conf::ngx::{address_of, local_address, Address};
 use crate::nginx::block::Block;
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
@@ -165,8 +166,32 @@ impl Request {
     /// The client's IP address, as far as nginx believes it; `None` for a unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         // SAFETY: the connection is live and its address has this length.
-        self.get_connection(|c| unsafe { crate::conf::ngx::address_of(c.sockaddr, c.socklen) })?
-            .ip()
+        self.get_connection(|c| unsafe { address_of(c.sockaddr, c.socklen) })?.ip()
+    }
+
+    /// The client's port; 0 for a unix socket.
+    pub fn port(&self) -> u16 {
+        // SAFETY: the connection is live and its address has this length.
+        let peer = self.get_connection(|c| unsafe { address_of(c.sockaddr, c.socklen) });
+        match peer {
+            Some(Address::Ip(addr)) => addr.port(),
+            _ => 0,
+        }
+    }
+
+    /// Our own end; `None` for a unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        let c = self.get(|r| NonNull::new(r.connection))?;
+        // SAFETY: a live request has a live connection.
+        match unsafe { local_address(c) } {
+            Some(Address::Ip(addr)) => Some(addr),
+            _ => None,
+        }
+    }
+
+    /// nginx's number of the connection, as `*N` in its log.
+    pub fn number(&self) -> usize {
+        self.get_connection(|c| c.number as usize)
     }
 
     /// The client's address as text.
