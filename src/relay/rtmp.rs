@@ -201,9 +201,12 @@ impl Peer {
         let unsent = self.unsent();
         self.messages(&unsent, |message| {
             let Some(command) = command_of(message) else { return Ok(None) };
+            if command.transaction != transaction {
+                return Ok(None);
+            }
             match command.name.as_slice() {
                 b"_error" => Err(refused(&command)),
-                b"_result" if command.transaction == transaction => Ok(Some(command)),
+                b"_result" => Ok(Some(command)),
                 _ => Ok(None),
             }
         })
@@ -226,7 +229,9 @@ impl Peer {
                 return Ok(Some(()));
             }
             if let Some(command) = command_of(message) {
-                if command.name == b"_error" {
+                // servers that do not know these two say so, and take the stream all the same
+                let optional = [RELEASE_STREAM, FC_PUBLISH].contains(&command.transaction);
+                if command.name == b"_error" && !optional {
                     return Err(refused(&command));
                 }
                 if command.name == b"onStatus" && command.status_code() == Some(start) {
