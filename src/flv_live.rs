@@ -103,13 +103,15 @@ fn serve(request: Request, location: &FlvLive) -> Result<(), ngx_int_t> {
 /// the application. `None`: there is no such stream.
 fn visit_of(request: &Request, location: &FlvLive) -> Option<Visit> {
     let (path, args, host) = (request.path(), request.args(), request.host());
+    // an IPv6 address stands in brackets there
+    let domain = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(&host);
     let slash = path.iter().rposition(|&byte| byte == b'/')?;
     let (dir, name) = (path.get(1..slash).unwrap_or_default(), path.get(slash + 1..)?);
     let name = name.strip_suffix(b".flv").unwrap_or(name);
     let Name { name, args } = Name::new(name, &args).ok().filter(|name| !name.name.is_empty())?;
     let (domain, app) = match &location.app {
-        Some(app) => (host.as_slice(), app.as_slice()),
-        None => domain_and_app(&host, dir),
+        Some(app) => (domain, app.as_slice()),
+        None => domain_and_app(domain, dir),
     };
     if app.is_empty() || app.len() > MAX_NAME || app.iter().any(u8::is_ascii_control) {
         return None;
