@@ -111,9 +111,13 @@ pub fn join(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Seat {
 }
 
 /// A source in another worker came or went. If it was the worker that pulled the stream for all, it
-/// is up to this one now.
+/// is up to this one now. If it is a publisher, players go over to it; a pull that nobody plays ends.
 pub fn resume(stream: &Rc<Stream>) {
-    if let Some(audience) = find(stream.key()) {
+    let Some(audience) = find(stream.key()) else { return };
+    let other = directory::source(stream.key());
+    if audience.is_empty() && other.is_some_and(|other| other.priority > PRIORITY) {
+        drop(audience.pull.take());
+    } else {
         audience.start_if_needed();
     }
 }
