@@ -20,7 +20,7 @@ use Test::Nginx::RTMP;
 # seconds for any one answer of a client, and of us to a client
 my $TIMEOUT = 5 * ($ENV{TEST_NGINX_SLOW} || 1);
 
-# Starts nginx with one worker, and the application "live" in two servers: near,
+# Starts nginx with one worker (or as many as "workers" says), and the application "live" in two servers: near,
 # on port 1935, and far, on port 1936; the options are more lines for these
 # applications, for the http block (http) and for the rtmp block (rtmp), and how
 # long a worker that shuts down waits for its clients (shutdown).
@@ -29,6 +29,8 @@ sub relay_run {
 	my ($near, $far, $rtmp, $http) = @options{qw/ near far rtmp http /};
 	$_ //= '' for $near, $far, $rtmp;
 	my $shutdown = $options{shutdown} // '1s';
+	my $workers = $options{workers} // 1;
+	my $reuseport = $workers > 1 ? ' reuseport' : '';
 	$http = $http ? "http {\n%%TEST_GLOBALS_HTTP%%\n$http\n}" : '';
 
 	$t->write_file_expand('nginx.conf', <<"EOC");
@@ -36,7 +38,7 @@ sub relay_run {
 %%TEST_GLOBALS%%
 
 daemon off;
-worker_processes 1;
+worker_processes $workers;
 worker_shutdown_timeout $shutdown;
 
 events {
@@ -50,7 +52,7 @@ rtmp {
     $rtmp
 
     server {
-        listen 127.0.0.1:%%PORT_1935%%;
+        listen 127.0.0.1:%%PORT_1935%%$reuseport;
 
         application live {
             live on;
@@ -60,7 +62,7 @@ rtmp {
     }
 
     server {
-        listen 127.0.0.1:%%PORT_1936%%;
+        listen 127.0.0.1:%%PORT_1936%%$reuseport;
 
         application live {
             live on;
