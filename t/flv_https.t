@@ -39,7 +39,9 @@ system("openssl req -x509 -new -newkey rsa:2048 -nodes -days 2 -subj /CN=localho
 
 flv_run($t, app => 'cache_time 1s; out_queue 10s size=256k; max_connections 2;',
 	http => 'ssl_certificate localhost.crt; ssl_certificate_key localhost.key;',
-	server => 'listen 127.0.0.1:%%PORT_8443%% ssl http2;');
+	server => $t->has_version('1.25.1')
+		? 'listen 127.0.0.1:%%PORT_8443%% ssl; http2 on;'
+		: 'listen 127.0.0.1:%%PORT_8443%% ssl http2;');
 
 ###############################################################################
 
