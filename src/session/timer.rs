@@ -13,6 +13,8 @@ const CLOSE_MS: u64 = 5000;
 /// The timer of a session without a deadline. An armed timer also keeps nginx from taking the
 /// connection for abandoned when the worker is told to leave.
 const IDLE_MS: u64 = 60_000;
+/// A deadline that does not come.
+const NEVER: u64 = u64::MAX;
 /// What a loop turn may be late: a deadline that is this near has come.
 const SLACK_MS: u64 = 1;
 
@@ -98,42 +100,34 @@ impl Session {
             return;
         }
         let now = clock::now();
-        let nearest = self.deadlines().into_iter().flatten().map(|(at, _)| at).min();
-        self.timer.set_timer(nearest.map_or(IDLE_MS, |at| at.saturating_sub(now).min(IDLE_MS)));
+        let nearest = self.deadlines().into_iter().map(|(at, _)| at).min().unwrap_or(NEVER);
+        self.timer.set_timer(nearest.saturating_sub(now).min(IDLE_MS));
     }
 
-    fn deadlines(&self) -> [Option<(u64, Due)>; 6] {
+    fn deadlines(&self) -> [(u64, Due); 6] {
         let times = &self.times;
         let server = self.server.borrow();
-        let after = |from: u64, ms: u64, due: Due| (ms > 0).then_some((from + ms, due));
+        let after = |from: Option<u64>, ms: u64| match from {
+            Some(from) if ms > 0 => from.saturating_add(ms),
+            _ => NEVER,
+        };
         if let Some(at) = times.close_by.get() {
-            return [Some((at, Due::Close)), None, None, None, None, None];
+            let mut only = [(NEVER, Due::Close); 6];
+            only[0].0 = at;
+            return only;
         }
-        let live = self.client().map(|client| &client.app.live);
+        let (client, pinged) = (self.client(), times.pinged.get());
+        let live = client.map(|client| &client.app.live);
+        let accepted = client.is_none().then_some(times.accepted);
+        let active = pinged.is_none().then_some(times.active.get());
+        let silence = live.and_then(|live| live.drop_idle_publisher).unwrap_or(0);
         [
-            match self.client() {
-                None => after(times.accepted, server.handshake_timeout, Due::Handshake),
-                Some(_) => None,
-            },
-            times.blocked.get().and_then(|from| after(from, server.timeout, Due::Write)),
-            match times.pinged.get() {
-                Some(from) => after(from, server.ping_timeout, Due::Pong),
-                None => None,
-            },
-            match times.pinged.get() {
-                None => after(times.active.get(), server.ping, Due::Ping),
-                Some(_) => None,
-            },
-            times
-                .media
-                .get()
-                .zip(live.and_then(|live| live.drop_idle_publisher))
-                .and_then(|(from, ms)| after(from, ms, Due::Silent)),
-            times
-                .unfed
-                .get()
-                .zip(live.map(|live| live.idle_timeout))
-                .and_then(|(from, ms)| after(from, ms, Due::Unfed)),
+            (after(accepted, server.handshake_timeout), Due::Handshake),
+            (after(times.blocked.get(), server.timeout), Due::Write),
+            (after(pinged, server.ping_timeout), Due::Pong),
+            (after(active, server.ping), Due::Ping),
+            (after(times.media.get(), silence), Due::Silent),
+            (after(times.unfed.get(), live.map_or(0, |live| live.idle_timeout)), Due::Unfed),
         ]
     }
 
@@ -145,9 +139,7 @@ impl Session {
         if clock::exiting() && idle {
             return self.finalize(Reason::Shutdown);
         }
-        for (_, due) in
-            self.deadlines().into_iter().flatten().filter(|(at, _)| *at <= now + SLACK_MS)
-        {
+        for (_, due) in self.deadlines().into_iter().filter(|(at, _)| *at <= now + SLACK_MS) {
             match due {
                 Due::Handshake => return self.finalize(Reason::TimedOut("handshake and connect")),
                 Due::Write => return self.finalize(Reason::TimedOut("the client does not read")),
@@ -170,6 +162,7 @@ impl Session {
 }
 
 /// What is due at a deadline.
+#[derive(Clone, Copy)]
 enum Due {
     Handshake,
     Write,
