@@ -76,15 +76,18 @@ sub _run {
 # the cluster
 
 # A running cluster.  Options: nodes, their number (2); update, lease, learn: times
-# as the configurations write them; ping: how long a peer may be silent; policy:
-# more of the scheduling server's; schedulers: 0 starts none.
+# as the configurations write them; ping: how long a peer may be silent; conf: the
+# names of the nodes' configurations, in order (node.conf for all); policy_file: that
+# of the scheduling server's (scheduler.toml); policy: more lines of it; instead: a
+# hash of what is written in it for what; schedulers: 0 starts none.
 sub cluster {
 	my ($t, %options) = @_;
 
 	my $self = bless {
 		t => $t,
 		owner => $$,
-		update => '1s', lease => '3s', learn => '1500ms', policy => '',
+		update => '1s', lease => '3s', learn => '1500ms', conf => [],
+		policy => '', policy_file => 'scheduler.toml', instead => {},
 		%options,
 		nodes => [],
 	}, __PACKAGE__;
@@ -103,7 +106,10 @@ sub cluster {
 sub _policy {
 	my ($self) = @_;
 
-	my $policy = _shipped('scheduler.toml');
+	my $policy = _shipped($self->{policy_file});
+	while (my ($from, $to) = each %{$self->{instead}}) {
+		$policy =~ s/\Q$from\E/$to/g or die "no $from in the policy\n";
+	}
 	for my $key (qw/ lease learn /) {
 		$policy =~ s/^$key = ".*"/$key = "$self->{$key}"/m or die "no $key in the policy\n";
 	}
@@ -281,10 +287,12 @@ sub start_node {
 	my $dir = $t->testdir();
 	mkdir "$dir/$node->{link}";
 
-	my $conf = _shipped('node.conf');
+	my $conf = _shipped($self->{conf}[$number - 1] // 'node.conf');
 	# the harness says which module, and looks at one log for all
 	$conf =~ s/^load_module .*$/daemon off;\n@{[$ENV{TEST_NGINX_GLOBALS} \/\/ '']}/m;
 	$conf =~ s/^worker_processes .*$/worker_processes 1;/m;
+	# more than a test may have
+	$conf =~ s/^worker_rlimit_nofile .*$//m;
 	$conf =~ s/^error_log .*$/error_log $dir\/error.log info;/m;
 	$conf =~ s/^pid .*$/pid $dir\/$node->{link}\/nginx.pid;/m;
 	$conf =~ s/unix:\S+?;/unix:$dir\/$node->{link}\/inner;/;
@@ -303,6 +311,12 @@ sub start_node {
 sub stop_node {
 	my ($self, $number) = @_;
 	return delete($self->node($number)->{nginx})->stop('QUIT');
+}
+
+# New workers; the old ones serve on until their clients have left.
+sub reload_node {
+	my ($self, $number) = @_;
+	kill 'HUP', $self->node($number)->{nginx}->pid();
 }
 
 # Ends all processes of a node at once.
@@ -324,13 +338,17 @@ sub cut { _run(qw/ ip link set /, $_[0]->node($_[1])->{link}, 'down') }
 sub mend { _run(qw/ ip link set /, $_[0]->node($_[1])->{link}, 'up') }
 
 # How many streams a node takes from other nodes now.
-sub pulls {
+sub pulls { scalar $_[0]->relays($_[1]) }
+
+# The addresses of the nodes to which a node has made RTMP connections, one for each.
+sub relays {
 	my ($self, $number) = @_;
 
 	my $remote = sprintf ':%04X', $RTMP;
 	open my $tcp, '<', "/proc/$self->{nodes}[$number]{holder}/net/tcp" or die "no /proc/net/tcp: $!\n";
-	# state 01 is ESTABLISHED
-	return scalar grep { /^\s*\d+: \S+ \S+$remote 01 / } <$tcp>;
+	# state 01 is ESTABLISHED; an address is one number of the machine
+	my @addresses = map { /^\s*\d+: \S+ (\S+)$remote 01 / ? join('.', unpack('C4', pack('L', hex $1))) : () } <$tcp>;
+	return @addresses;
 }
 
 ###############################################################################
