@@ -75,8 +75,7 @@ for my $case (@cases) {
 
 # what every push says
 
-my ($peer) = values %{$came{'live cam'}};
-my $connect = $peer->{connect};
+my $connect = $came{'live cam'}{"rtmp://127.0.0.1:${\port(8081)}/live"}{connect};
 is($connect->{flashVer}, 'FMLE/3.0 x', 'flashVer is the client\'s');
 is($connect->{pageUrl}, 'http://page/', 'pageUrl is the client\'s');
 is($connect->{ngxRtmpHops}, 1, 'the first relay');
