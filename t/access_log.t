@@ -152,3 +152,6 @@ wait_for {
 	-s $t->testdir() . '/main.log';
 };
 isnt(scalar(lines('main', 1)), 0, 'and written to');
+
+# the subs hold it, and it must end before the tests are counted
+undef $t;

@@ -86,4 +86,7 @@ sub fresh_status {
 		? $player->read_status(10 * $SLOW) : $player->status();
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $_ for $cluster, $t;
+
 ###############################################################################

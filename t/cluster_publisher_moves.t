@@ -99,4 +99,7 @@ sub frames_of {
 
 sub number { unpack('x5 N', $_[0]) }
 
+# the subs hold it, and it must end before the tests are counted
+undef $_ for $cluster, $t;
+
 ###############################################################################

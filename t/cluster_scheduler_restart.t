@@ -89,4 +89,7 @@ sub sees {
 	return $player->read_until(sub { $_[0]{payload} eq $payload }, $timeout);
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $_ for $cluster, $t;
+
 ###############################################################################

@@ -97,4 +97,7 @@ sub seen {
 	} @players;
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $_ for $cluster, $t;
+
 ###############################################################################

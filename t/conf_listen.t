@@ -25,6 +25,7 @@ my $conf = <<'EOT';
 %%TEST_GLOBALS%%
 
 daemon off;
+worker_shutdown_timeout 1s;
 worker_processes 2;
 
 events {
@@ -196,3 +197,6 @@ like(conf_check($t, "rtmp { server { listen $p ssl; } }"),
 	qr/^the "ssl" parameter of the "listen" directive is not supported/, 'ssl');
 check("server { listen 127.0.0.1:$p so_keepalive=1m::5 proxy_protocol reuseport; "
 	. "listen [::1]:$p ipv6only=on; }", '', 'good parameters');
+
+# the subs hold it, and it must end before the tests are counted
+undef $t;

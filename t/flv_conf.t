@@ -57,3 +57,6 @@ sub check {
 	my $http = "http { server { listen 127.0.0.1:8080; location / { $lines } } }";
 	return conf_check($t, $before ? "$rtmp\n$http" : "$http\n$rtmp");
 }
+
+# the subs hold it, and it must end before the tests are counted
+undef $t;

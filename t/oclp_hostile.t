@@ -137,4 +137,7 @@ sub errors {
 		split /\n/, $t->read_file('error.log');
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $t;
+
 ###############################################################################

@@ -105,4 +105,7 @@ sub workers {
 	return @workers;
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $t;
+
 ###############################################################################

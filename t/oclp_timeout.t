@@ -38,6 +38,7 @@ $t->write_file_expand('nginx.conf', <<'EOC');
 %%TEST_GLOBALS%%
 
 daemon off;
+worker_shutdown_timeout 1s;
 
 events {
 }
@@ -193,5 +194,8 @@ sub in_process {
 	}
 	return bless { owner => $$, log => $log, pid => $pid }, 'Test::Nginx::Process';
 }
+
+# the subs hold it, and it must end before the tests are counted
+undef $t;
 
 ###############################################################################

@@ -97,4 +97,7 @@ sub check {
 		. "application $app { live on; $lines; } } }");
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $t;
+
 ###############################################################################

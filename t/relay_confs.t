@@ -68,4 +68,7 @@ sub run {
 	$t->run();
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $t;
+
 ###############################################################################

@@ -194,4 +194,7 @@ sub drain {
 	while (my $socket = $server->accept()) { close $socket }
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $t;
+
 ###############################################################################

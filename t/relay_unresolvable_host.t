@@ -165,4 +165,7 @@ sub dns_server {
 	}
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $t;
+
 ###############################################################################

@@ -62,7 +62,6 @@ sub new {
 
 	# what a worker with other rights has to read
 	chmod 0755, $self->{testdir};
-	mkdir "$self->{testdir}/logs";
 
 	weaken($unfinished{$self} = $self);
 	return $self;

@@ -26,6 +26,7 @@ END
 		grep { defined } $ENV{ASAN_OPTIONS}, 'detect_leaks=0';
 
 	my $dir = $t->testdir();
+	mkdir "$dir/logs";
 	my $output = `$Test::Nginx::NGINX -t -p $dir/ -c check.conf -e error.log 2>&1`;
 	my $failed = $?;
 	# it leaves an empty one behind, and no nginx runs yet
