@@ -1,0 +1,77 @@
+#!/usr/bin/perl
+
+# A client leaves, in every state that there is: nothing is left of it.
+
+###############################################################################
+
+use warnings;
+use strict;
+
+use Test::More;
+
+BEGIN { use FindBin; chdir($FindBin::Bin); }
+
+use lib 'lib';
+use Test::Nginx;
+use Test::Nginx::Lifecycle;
+use Test::Nginx::Process;
+
+###############################################################################
+
+select STDERR; $| = 1;
+select STDOUT; $| = 1;
+
+my $ROUNDS = 3;
+# lives by chance, before memory is measured and after
+my $LIVES = $ENV{TEST_NGINX_SANITIZE} ? 100 : 300;
+
+my @states = lifecycle_states();
+my $t = Test::Nginx->new()->plan(2 * @states + 6);
+
+lifecycle_run($t);
+
+###############################################################################
+
+my ($worker) = worker_pids($t);
+my $files = fd_count($worker);
+
+for my $state (@states) {
+	for my $leave (qw/ close abort /) {
+		for (1 .. $ROUNDS) {
+			my $client = enter_state($state);
+			$client->$leave() if $client;
+		}
+		ok(left(), "$state: $leave") or diag(fd_count($worker) . " files, $files before");
+	}
+}
+is(balance(), 0, 'every start has its end');
+
+# by chance, some at the same time
+sub live {
+	my @clients;
+	for (1 .. $LIVES) {
+		push @clients, enter_state($states[rand @states]);
+		next if @clients < 10;
+		my ($client) = splice @clients, rand @clients, 1;
+		my $leave = rand() < 0.5 ? 'close' : 'abort';
+		$client->$leave() if $client;
+	}
+	$_ && $_->close() for @clients;
+	return left();
+}
+
+ok(live(), "$LIVES lives by chance");
+my $memory = rss_kb($worker);
+ok(live(), 'and again');
+cmp_ok(rss_kb($worker) - $memory, '<', 1024, 'memory does not grow');
+is(balance(), 0, 'every start has its end');
+is((worker_pids($t))[0], $worker, 'the worker lives');
+
+###############################################################################
+
+# Nothing of any client is open.
+sub left {
+	return wait_for { fd_count($worker) <= $files } 15;
+}
+
+###############################################################################
