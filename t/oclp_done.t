@@ -97,7 +97,7 @@ is(scalar(dones('publish', 'refused', 0)), 0, 'left, and was not let in');
 $oclp->answer($_, status => 200) for 'update', 'done', 'stream';
 for my $event ('publish start', 'play start') {
 	$oclp->answer_by_chance($event, (map { { status => 200, delay => $_ / 200 } } 0 .. 5),
-		{ status => 200 }, { status => 403 }, { status => 302, delay => 0.01 }, { raw => '' },
+		{ status => 200 }, { status => 403 }, { status => 302, delay => 0.01 }, { raw => "no\x0d\x0a" },
 		{ hang => 1 });
 }
 

@@ -37,8 +37,7 @@ const CONNECTIONS: usize = 64;
 /// ...which it does not if a request had to wait longer than this for one of them, in milliseconds.
 const PATIENCE: u64 = 50;
 /// How long a connection is kept without a request, in milliseconds: shorter than servers keep it
-/// by default (from 2 s), so that none is closed just when it is used. A request whose connection
-/// breaks could only be sent again at the risk that it is heard twice.
+/// by default (from 2 s), so that hardly one is closed just when it is used.
 const KEEPALIVE: u64 = 1500;
 /// The header of an answer, in bytes: twice what proxies take, and the least that hyper can hold.
 const MAX_HEADER: usize = 8 * 1024;
@@ -100,10 +99,34 @@ pub async fn get(
     left: impl Future<Output = ()>,
 ) -> Result<Answer, Error> {
     let exchange = async {
-        let lease = unless(left, Lease::new(callback, resolver)).await?;
-        lease.exchange(callback, target).await
+        let mut lease = unless(left, Lease::new(callback, resolver)).await?;
+        loop {
+            let reused = lease.reused;
+            match lease.exchange(callback, target).await {
+                // the server has closed a kept connection, most likely before it was used again
+                // (RFC 9112, 9.3.1)
+                Err(Error::Http(error)) if reused && unanswered(&error) => {
+                    lease = Lease::new(callback, resolver).await?;
+                }
+                result => return result,
+            }
+        }
     };
     task::timeout(timeout, exchange).await.unwrap_or(Err(Error::TimedOut))
+}
+
+/// Whether the connection ended without a byte of an answer.
+fn unanswered(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    let broken = cause.is_some_and(|cause: &io::Error| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    });
+    broken || error.is_canceled() || error.is_closed() || error.is_incomplete_message()
 }
 
 /// Waits for `future` unless `left` is ready first.
@@ -156,6 +179,8 @@ struct Open {
 struct Lease {
     server: Rc<Server>,
     open: Open,
+    /// The connection has carried a request before.
+    reused: bool,
     _in_flight: Option<OwnedSemaphorePermit>,
     /// None beyond [`CONNECTIONS`].
     _place: Option<OwnedSemaphorePermit>,
@@ -167,12 +192,14 @@ impl Lease {
         let in_flight = IN_FLIGHT.with(Arc::clone).acquire_owned().await.ok();
         let server = Server::of(callback);
         let place = task::timeout(PATIENCE, server.places.clone().acquire_owned()).await;
-        let open = match server.take_idle() {
+        let idle = server.take_idle();
+        let reused = idle.is_some();
+        let open = match idle {
             Some(open) => open,
             None => Open::new(callback, resolver).await?,
         };
         let place = place.and_then(Result::ok);
-        Ok(Lease { server, open, _in_flight: in_flight, _place: place })
+        Ok(Lease { server, open, reused, _in_flight: in_flight, _place: place })
     }
 
     async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Answer, Error> {
