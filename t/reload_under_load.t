@@ -44,6 +44,7 @@ workers_run($t, WORKERS, main => 'worker_shutdown_timeout 10m;',
 
 ###############################################################################
 
+wait_for { WORKERS * 2 == (() = glob($t->testdir() . '/inner.*')) };
 my @at_start = map { fd_count($_) } worker_pids($t);
 
 # per stream: the publisher and the number of its last frame, which is never used twice
