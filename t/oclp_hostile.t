@@ -71,7 +71,7 @@ my %good = (
 	'8000 bytes of header' => { raw => "${ok}X: " . 'y' x 8000 . "${crlf}Content-Length: 0$crlf$crlf" },
 );
 
-my $t = Test::Nginx->new()->plan(2 * keys(%broken) + 2 * keys(%good) + 3);
+my $t = Test::Nginx->new()->plan(2 * keys(%broken) + 2 * keys(%good) + 4);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -90,6 +90,12 @@ rtmp {
         application test {
             oclp_fail closed;
             oclp_publish http://127.0.0.1:8081/p timeout=400ms;
+        }
+
+        application closes {
+            oclp_fail closed;
+            oclp_publish http://127.0.0.1:8081/p stage=done;
+            oclp_stream http://127.0.0.1:8081/p stage=done;
         }
     }
 }
@@ -118,6 +124,24 @@ for my $case (sort keys %good) {
 	# what came behind the answer is not taken for one
 	is(publish('next'), 'NetStream.Publish.Start', "$case: the next is not disturbed");
 }
+
+# one that closes each connection behind its answer, without saying so: nothing is lost
+
+$oclp->answer('*', raw => "${ok}Content-Length: 0$crlf$crlf");
+for my $n (1 .. 30) {
+	my $p = rtmp_connect(port(8080), 'closes');
+	$p->publish("closes$n");
+	$p->close();
+}
+my %heard;
+wait_for {
+	%heard = ();
+	$heard{"$_->{call} $_->{act}"}{$_->{name}} = 1
+		for grep { $_->{name} =~ /^closes/ } $oclp->requests();
+	30 == keys %{$heard{'stream done'}};
+};
+is(join(' ', map { scalar keys %{$heard{$_}} } 'publish start', 'stream start', 'publish done',
+	'stream done'), '30 30 30 30', 'a server that closes its connections hears everything');
 
 cmp_ok(rss_kb($worker) - $rss, '<', 4096, 'memory, KiB');
 cmp_ok(fd_count($worker), '<', 40, 'open files');
