@@ -179,6 +179,7 @@ fn text(address: &Address) -> Vec<u8> {
 pub struct AsyncConn {
     conn: Connection,
     wakers: Rc<Wakers>,
+    lasting: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -224,7 +225,7 @@ impl AsyncConn {
     pub fn new(conn: Connection) -> Self {
         let wakers = Rc::new(Wakers::default());
         conn.set_handler(wakers.clone());
-        AsyncConn { conn, wakers }
+        AsyncConn { conn, wakers, lasting: Cell::new(false) }
     }
 
     /// The connection itself.
@@ -239,9 +240,15 @@ impl AsyncConn {
         unsafe { (*self.conn.as_ptr()).set_idle(idle.into()) };
     }
 
+    /// Says whether a worker that is told to leave lets this connection be, also when its time is
+    /// over: whoever uses it ends soon by itself.
+    pub fn set_lasting(&self, lasting: bool) {
+        self.lasting.set(lasting);
+    }
+
     /// Reads what is there into `buf`: `Ok(0)` is the peer's end.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        if self.conn.wants_close() {
+        if self.conn.wants_close() && !self.lasting.get() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         match self.conn.recv(buf) {

@@ -119,12 +119,7 @@ pub async fn get(
 fn unanswered(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
     let broken = cause.is_some_and(|cause: &io::Error| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::ConnectionReset
-                | io::ErrorKind::ConnectionAborted
-                | io::ErrorKind::BrokenPipe
-        )
+        matches!(cause.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
     });
     broken || error.is_canceled() || error.is_closed() || error.is_incomplete_message()
 }
@@ -330,12 +325,16 @@ impl Open {
             // what went wrong is told to the request
             let _ = driver.await;
         });
-        Ok(Open { sender, conn: weak, _driver: driver })
+        let open = Open { sender, conn: weak, _driver: driver };
+        open.set_idle(false);
+        Ok(open)
     }
 
     fn set_idle(&self, idle: bool) {
         if let Some(conn) = self.conn.upgrade() {
             conn.set_idle(idle);
+            // the timeout of the request is short enough
+            conn.set_lasting(!idle);
         }
     }
 }
