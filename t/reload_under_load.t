@@ -44,8 +44,16 @@ workers_run($t, WORKERS, main => 'worker_shutdown_timeout 10m;',
 
 ###############################################################################
 
-wait_for { WORKERS * 2 == (() = glob($t->testdir() . '/inner.*')) };
-my @at_start = map { fd_count($_) } worker_pids($t);
+# each worker has served somebody, and so has opened all it needs
+my @first = map { player('first') } 1 .. 8 * WORKERS;
+$_->close() for @first;
+my ($was, @at_start) = ('');
+wait_for {
+	@at_start = map { fd_count($_) } worker_pids($t);
+	my $same = !grep { $_ != $at_start[0] } @at_start;
+	($was, my $before) = ("@at_start", $was);
+	$same && $was eq $before;
+};
 
 # per stream: the publisher and the number of its last frame, which is never used twice
 my @streams = map { { publisher => publisher("s$_"), frame => 0 } } 0 .. STREAMS - 1;
