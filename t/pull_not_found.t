@@ -82,6 +82,8 @@ $v = near('http');
 $v->play('s');
 $server->timeout(5 * ($ENV{TEST_NGINX_SLOW} || 1));
 my $socket = $server->accept();
+# an answer before the request would be none
+sysread($socket, my $request, 4096);
 print $socket "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 is($v->read_status(), 'NetStream.Play.StreamNotFound', '404 of HTTP-FLV');
 
