@@ -25,7 +25,7 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has_daemon('ffmpeg')->plan(21);
+my $t = Test::Nginx->new()->has_daemon('ffmpeg')->plan(21 + 2);
 
 my $core = Test::Nginx->new();
 $core->write_file_expand('nginx.conf', <<'EOC');
@@ -155,5 +155,8 @@ sub run {
 }
 
 sub target { map { $_->{target} } @_ }
+
+# the subs hold it, and it must end before the tests are counted
+undef $_ for $core, $t;
 
 ###############################################################################

@@ -29,7 +29,7 @@ select STDOUT; $| = 1;
 # seconds from the death of an origin to the next frame
 my $AGAIN = 1;
 
-my $t = Test::Nginx->new()->plan(16);
+my $t = Test::Nginx->new()->plan(16 + 2 * 2);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -146,6 +146,7 @@ is("@events", 'pull start pull done pull start', 'in order');
 
 # and back: the origin is there again, at the same address
 
+unlink $origins[0]{nginx}->testdir() . '/nginx.pid';
 $origins[0]{nginx}->run();
 $origins[0]{feeder} = feed($origins[0]{port});
 to($origins[0]{rtmp});
@@ -232,7 +233,6 @@ sub destroy {
 	kill 'KILL', $master, @workers;
 	wait_for { !kill 0, @workers };
 	delete $origin->{feeder};
-	unlink $origin->{nginx}->testdir() . '/nginx.pid';
 }
 
 ###############################################################################

@@ -181,4 +181,7 @@ sub player {
 	return $p;
 }
 
+# the subs hold it, and it must end before the tests are counted
+undef $t;
+
 ###############################################################################
