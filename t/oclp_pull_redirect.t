@@ -69,6 +69,7 @@ $t->write_file_expand('nginx.conf', <<'EOC');
 %%TEST_GLOBALS%%
 
 daemon off;
+worker_shutdown_timeout 1s;
 
 events {
 }
