@@ -22,6 +22,10 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
+# workers are told from other processes by their titles
+plan(skip_all => 'no titles of processes under valgrind')
+	if ($ENV{TEST_NGINX_BINARY} // '') =~ /valgrind/;
+
 my $t = Test::Nginx->new()->plan(8);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
