@@ -30,6 +30,18 @@ pub struct Connection {
     c: NonNull<ngx_connection_t>,
 }
 
+/// Whether a connection is encrypted.
+#[cfg(any(ngx_feature = "ssl", ngx_feature = "compat"))]
+pub fn is_tls(c: &ngx_connection_t) -> bool {
+    !c.ssl.is_null()
+}
+
+/// An nginx that is built without TLS has none.
+#[cfg(not(any(ngx_feature = "ssl", ngx_feature = "compat")))]
+pub fn is_tls(_: &ngx_connection_t) -> bool {
+    false
+}
+
 impl Connection {
     /// Takes over `c` and calls `handler` from now on.
     ///
@@ -92,7 +104,7 @@ impl Connection {
     pub fn writev(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
         let c = self.c.as_ptr();
         // SAFETY: the connection is live.
-        if unsafe { !(*c).ssl.is_null() } {
+        if is_tls(unsafe { &*c }) {
             return self.send_each(data);
         }
         let wanted: usize = data.iter().map(|part| part.len()).sum();

@@ -18,6 +18,7 @@ use nginx_sys::{
 
 use crate::conf::ngx::{address_of, local_address, Address};
 use crate::nginx::block::Block;
+use crate::nginx::connection::is_tls;
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
 
@@ -140,7 +141,7 @@ impl Request {
 
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
-        self.get(|r| r.schema.as_bytes() == b"https") || self.get_connection(|c| !c.ssl.is_null())
+        self.get(|r| r.schema.as_bytes() == b"https") || self.get_connection(is_tls)
     }
 
     /// The first field of the name `name`, which is in lower case.
