@@ -66,6 +66,8 @@ pub struct Packet {
     pub kind: Kind,
     /// A player may start here.
     pub key: bool,
+    /// One of the messages that players get in front, see [`Sticky`].
+    pub sticky: bool,
     /// Milliseconds as sent to players.
     pub timestamp: u32,
     pub len: u32,
@@ -75,6 +77,8 @@ pub struct Packet {
 
 /// A message that every later player needs first: metadata, a sequence header, colour information.
 pub struct Sticky {
+    /// Which change of its stream's sticky messages brought it.
+    pub version: u64,
     pub kind: Kind,
     pub track: u8,
     pub four_cc: [u8; 4],
@@ -104,8 +108,8 @@ pub enum Noted {
 const MAX_STICKIES: usize = 64;
 
 impl Headers {
-    /// Takes note of `media`.
-    pub fn note(&mut self, media: &Media<'_>, info: Option<&Info>) -> Noted {
+    /// Takes note of `media`, which makes it the change `version` if it is one.
+    pub fn note(&mut self, media: &Media<'_>, info: Option<&Info>, version: u64) -> Noted {
         let (track, four_cc, class) = match info {
             Some(info) => match info.class {
                 Class::SequenceHeader | Class::Metadata => {
@@ -142,9 +146,14 @@ impl Headers {
         });
         if self.0.len() < MAX_STICKIES {
             let payload = media.payload.into();
-            self.0.push(Sticky { kind: media.kind, track, four_cc, class, payload });
+            self.0.push(Sticky { version, kind: media.kind, track, four_cc, class, payload });
         }
         noted
+    }
+
+    /// Makes all of them new: they are those of another source now.
+    pub fn renew(&mut self, version: u64) {
+        self.0.iter_mut().for_each(|sticky| sticky.version = version);
     }
 
     /// The messages in the order a player wants them: metadata, video, audio.

@@ -83,7 +83,7 @@ struct Inner {
     wires: Vec<Wire>,
 
     /// Counts the changes of the sticky messages of the source on air.
-    headers_version: u32,
+    headers_version: u64,
     /// The track whose key frames players start at, once video was seen.
     main_track: Option<u8>,
     /// Audio came.
@@ -275,7 +275,7 @@ impl Stream {
             inner.main_track = None;
             inner.heard = false;
             inner.drop_cache();
-            inner.headers_version = inner.headers_version.wrapping_add(1);
+            inner.headers_version += 1;
             let listeners = |inner: &Inner| {
                 inner.cursors.iter().flatten().map(|cursor| cursor.sink.clone()).collect::<Vec<_>>()
             };
@@ -305,7 +305,8 @@ impl Stream {
         let Some(at) = inner.sources.iter().position(|s| Some(s.id) == inner.on_air) else {
             return;
         };
-        let headers = std::mem::take(&mut inner.sources[at].headers);
+        let mut headers = std::mem::take(&mut inner.sources[at].headers);
+        headers.renew(inner.headers_version);
         // a source that stood by is in the middle of a GOP
         inner.sources[at].await_key = started && !headers.is_empty();
         for sticky in headers.in_order() {
@@ -476,18 +477,14 @@ impl Inner {
     ) -> Option<Option<Noted>> {
         let on_air = self.on_air == Some(source);
         let source = self.sources.iter_mut().find(|s| s.id == source)?;
-        let noted = source.headers.note(&media, info);
+        let noted = source.headers.note(&media, info, self.headers_version + 1);
         if !on_air {
             return None;
         }
-        match noted {
-            Noted::Nothing => (),
-            Noted::New | Noted::Same => self.headers_version = self.headers_version.wrapping_add(1),
-            Noted::Changed => {
-                self.headers_version = self.headers_version.wrapping_add(1);
-                // what is cached can't be decoded with the new header
-                self.drop_cache();
-            }
+        self.headers_version += u64::from(noted != Noted::Nothing);
+        if noted == Noted::Changed {
+            // what is cached can't be decoded with the new header
+            self.drop_cache();
         }
         self.push(media, info, settings)?;
         Some(info.is_some_and(|info| info.class == Class::SequenceHeader).then_some(noted))
@@ -512,6 +509,8 @@ impl Inner {
             class,
             Some(Class::KeyFrame | Class::InterFrame | Class::Disposable | Class::Audio)
         );
+        let sticky = matches!(class, Some(Class::SequenceHeader | Class::Metadata))
+            || media.is_metadata();
         let timestamp = self.clock.out(media.timestamp, frame);
         let media = Media { timestamp, ..media };
         let (now, seq) = (clock::now(), self.next());
@@ -519,7 +518,8 @@ impl Inner {
             wire.append(&media, now);
         }
         let len = media.payload.len() as u32;
-        self.packets.push_back(Packet { kind: media.kind, key, timestamp, len, arrived: now });
+        let kind = media.kind;
+        self.packets.push_back(Packet { kind, key, sticky, timestamp, len, arrived: now });
         if key {
             self.keys.push_back(seq);
             if settings.low_latency {
@@ -616,7 +616,7 @@ impl Inner {
             blocked: false,
             player,
             filter: Filter::ALL,
-            headers: self.headers_version.wrapping_sub(1),
+            headers: 0,
             drops: 0,
         });
         self.players += usize::from(player);
@@ -687,7 +687,7 @@ impl Inner {
         if cursor.mode == Mode::Live && cursor.pos < pos {
             cursor.finish_packet(wire);
             // the headers may have changed in what is left out
-            cursor.headers = self.headers_version.wrapping_sub(1);
+            cursor.headers = 0;
             self.send_headers(cursor, self.packet(key).map_or(0, |packet| packet.timestamp));
             cursor.pos = pos;
         }
@@ -790,7 +790,7 @@ impl Inner {
         for seq in seq..self.next() {
             let Some(packet) = self.packet(seq) else { break };
             let free = self.main_track.is_none() || !settings.wait_key;
-            let starts = packet.key || (free && packet.kind != Kind::Data);
+            let starts = packet.key || (free && packet.kind != Kind::Data && !packet.sticky);
             if starts && cursor.filter == Filter::ALL {
                 self.send_headers(cursor, packet.timestamp);
                 cursor.mode = Mode::Live;
@@ -805,6 +805,9 @@ impl Inner {
             };
             if wanted {
                 self.send_headers(cursor, packet.timestamp);
+            }
+            // a sticky one is among the headers
+            if wanted && !packet.sticky {
                 wire.copy(wire.start_of(seq), wire.start_of(seq + 1), cursor.head());
             }
         }
@@ -814,16 +817,13 @@ impl Inner {
     /// Puts the sticky messages in front, if the peer does not have these yet.
     fn send_headers(&self, cursor: &mut Cursor, timestamp: u32) {
         let Some(source) = self.source_on_air() else { return };
-        if cursor.headers == self.headers_version || source.headers.is_empty() {
-            return;
-        }
-        cursor.headers = self.headers_version;
+        let had = std::mem::replace(&mut cursor.headers, self.headers_version);
         let form = cursor.form;
-        let head = cursor.head();
-        for sticky in source.headers.in_order() {
+        for sticky in source.headers.in_order().filter(|sticky| sticky.version > had) {
             // metadata belong to no moment: with a time, ffmpeg takes them for subtitles
             let timestamp = if sticky.kind == Kind::Data { 0 } else { timestamp };
             let media = Media { kind: sticky.kind, timestamp, payload: &sticky.payload };
+            let head = cursor.head();
             form.encode(&media, |bytes| head.extend_from_slice(bytes));
         }
     }
@@ -851,7 +851,7 @@ impl Inner {
             _ => {
                 cursor.finish_packet(wire);
                 cursor.mode = Mode::Picking { seq: self.next() };
-                cursor.headers = self.headers_version.wrapping_sub(1);
+                cursor.headers = 0;
             }
         }
         None

@@ -85,7 +85,7 @@ pub(super) struct Cursor {
     pub player: bool,
     pub filter: Filter,
     /// The version of the sticky messages that the peer has.
-    pub headers: u32,
+    pub headers: u64,
     /// How often it was moved to a key frame because it was behind.
     pub drops: u32,
 }
