@@ -19,7 +19,9 @@ use rtmp_protocol::flv;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::conf::flv_live::{of_request, FlvLive};
-use crate::live::{self, Change, Data, End, Form, Key, Sink, Stream, Subscriber, Subscription};
+use crate::live::{
+    self, Change, Data, Direct, End, Form, Framing, Key, Sink, Stream, Subscriber, Subscription,
+};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
@@ -485,6 +487,22 @@ impl Sink for Player {
             }
         }
         Ok(taken)
+    }
+
+    fn direct(&self) -> Option<Direct> {
+        let Wrap::Body = self.wrap else { return None };
+        let (socket, chunked) = self.request.socket()?;
+        let framing = if chunked { Framing::Chunked } else { Framing::Plain };
+        Some(Direct { socket, framing })
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.request.count_sent(bytes);
+    }
+
+    fn complete(&self, rest: Data<'_>) -> io::Result<bool> {
+        self.push(&rest, 0, rest.parts.iter().map(|part| part.len()).sum());
+        self.request.flush_framed()
     }
 
     fn end(&self, why: End) {

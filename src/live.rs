@@ -1,6 +1,7 @@
 //! The live engine: a publisher's messages become packets of a [`Stream`], encoded once per wire
 //! form; each subscriber is a cursor over the same bytes. It knows nothing beyond media messages.
 
+mod direct;
 mod media;
 mod pace;
 mod registry;
@@ -8,6 +9,7 @@ mod stream;
 mod subscriber;
 mod wire;
 
+pub use direct::{Direct, Framing};
 pub use media::{Kind, Media};
 pub use registry::{find, observe, stream, Change, Key};
 pub use stream::{Publication, Settings, Source, Stream};

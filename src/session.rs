@@ -39,6 +39,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// A client that sends faster than the loop turns does not keep the others waiting for longer than
 /// this many reads.
 const READS_A_TURN: u32 = 16;
+/// A publisher that sends more than this at a time, in bytes, is read whenever something has come:
+/// what waits must not fill the socket.
+const DEFER_BYTES: u64 = 32 * 1024;
 /// Answers that wait for the client to read them: more than any sequence of commands needs.
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -203,6 +206,8 @@ pub struct Session {
     filter: Cell<Filter>,
     /// Input that waits: the beginning of a chunk header, or all behind a pending decision.
     unread: RefCell<Vec<u8>>,
+    /// What was read last ended with a message and was not much, so the next may wait a little.
+    unhurried: Cell<bool>,
     /// Output outside of a subscription that the client has not taken yet.
     unsent: RefCell<Vec<u8>>,
     ended: Cell<bool>,
@@ -272,6 +277,7 @@ impl Session {
                 ending: RefCell::default(),
                 filter: Cell::new(Filter::ALL),
                 unread: RefCell::default(),
+                unhurried: Cell::new(false),
                 unsent: RefCell::default(),
                 ended: Cell::new(false),
                 resume: call(Session::read),
@@ -309,6 +315,7 @@ impl Session {
             // never nested: a handler of one session does not read another
             return;
         }
+        let before = self.bytes_in.get();
         for _ in 0..READS_A_TURN {
             if self.ended.get() || self.waits() {
                 break;
@@ -366,6 +373,23 @@ impl Session {
         if more {
             self.resume.post_next();
         }
+        let moderate = self.bytes_in.get() - before <= DEFER_BYTES;
+        self.unhurried
+            .set(moderate && self.unread.borrow().is_empty() && self.is_between_messages());
+    }
+
+    fn is_between_messages(&self) -> bool {
+        matches!(&*self.stage.borrow(), Stage::Chunks(reader) if reader.is_between_messages())
+    }
+
+    /// Puts off reading what a publisher has sent, if players would not get it before the next
+    /// flush: the kernel then hands over several messages at once, and acknowledges them together.
+    /// The rest of a message that has begun is not put off, since its sender may be waiting for an
+    /// acknowledgement to send it (Nagle's algorithm).
+    fn defer(&self) -> bool {
+        self.unhurried.get()
+            && !self.conn.peer_gone()
+            && matches!(&*self.role.borrow(), Role::Publisher(publishing) if publishing.publication.defer())
     }
 
     /// Whether input has to wait: for a decision, or because it is not wanted any more.
@@ -657,7 +681,9 @@ impl Handler for Session {
             }
             return;
         }
-        self.read();
+        if !self.defer() {
+            self.read();
+        }
     }
 
     fn writable(self: Rc<Self>) {

@@ -180,6 +180,11 @@ impl ChunkReader {
         self.partial
     }
 
+    /// Whether no message has begun that has not come to its end.
+    pub fn is_between_messages(&self) -> bool {
+        self.partial == 0 && self.open.is_none()
+    }
+
     /// The next message in `input`, which is advanced past all that was used.
     ///
     /// `Ok(None)` asks for more input: what is left (less than [`MAX_HEADER`] bytes, an incomplete

@@ -19,8 +19,8 @@ use rtmp_protocol::message;
 use super::{decode, encode, path, Interest, Remote};
 use crate::conf::ngx::Address;
 use crate::live::{
-    self, Data, End, Form, Key, Kind, Media, Publication, Sink, Source, Stream, Subscriber,
-    Subscription,
+    self, Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
+    Subscriber, Subscription,
 };
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
@@ -187,6 +187,14 @@ impl Handler for Feed {
 impl Sink for Feed {
     fn write(&self, data: Data<'_>) -> io::Result<usize> {
         self.conn.writev(data.parts)
+    }
+
+    fn direct(&self) -> Option<Direct> {
+        Some(Direct { socket: self.conn.socket()?, framing: Framing::Plain })
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.conn.count_sent(bytes);
     }
 
     fn end(&self, why: End) {

@@ -3,24 +3,27 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::rc::Rc;
 
 use rtmp_protocol::codec::{Class, Info};
 
+use crate::live::direct::Ended;
 use crate::live::media::{Headers, Kind, Media, Noted, Packet};
 use crate::live::pace::{self, Cost};
 use crate::live::registry::{self, Change, Key};
-use crate::live::subscriber::{
-    Cursor, Data, End, Filter, Head, Mode, Sink, Subscriber, Subscription,
-};
+use crate::live::subscriber::{Cursor, Data, End, Filter, Head, Mode, Subscriber, Subscription};
 use crate::live::wire::{Form, Wire};
-use crate::nginx::block::Block;
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 
 /// A publisher whose clock falls back by more than this has started anew (encoder restart): its
 /// timestamps go on where they were, so that players see no jump. Interleaving stays far below.
 const RESTART_MS: i32 = 10_000;
+
+/// A source may leave what came unread for as long as this, in milliseconds: what a moderate
+/// stream sends meanwhile does not fill a socket.
+const MAX_DEFER: u64 = 50;
 
 /// How a stream behaves; times in milliseconds, sizes in bytes. The directives of the same names.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub trait Source {
     fn on_air(&self, on_air: bool);
     /// The publisher is to leave, with this reason.
     fn refuse(&self, why: &'static str);
+    /// What [`Publication::defer`] put off is due: read what has come.
+    fn collect(&self) {}
 }
 
 /// The stream has a source of the same priority.
@@ -94,6 +99,8 @@ struct Inner {
     free: Vec<u32>,
     generation: u32,
     players: usize,
+    /// When there was the last flush.
+    flushed: u64,
 }
 
 struct Publishing {
@@ -103,6 +110,8 @@ struct Publishing {
     headers: Headers,
     /// After a switch, frames before the first key frame are not for anybody.
     await_key: bool,
+    /// It has put off reading what came.
+    deferred: bool,
 }
 
 /// Keeps timestamps monotonic over switches of the source.
@@ -171,6 +180,7 @@ impl Stream {
                     free: Vec::new(),
                     generation: 0,
                     players: 0,
+                    flushed: 0,
                 }),
                 settings,
             }
@@ -249,6 +259,7 @@ impl Stream {
                 source,
                 headers: Headers::default(),
                 await_key: false,
+                deferred: false,
             });
             id
         };
@@ -266,7 +277,7 @@ impl Stream {
         let (old, new, sinks) = {
             let inner = &mut *self.inner.borrow_mut();
             let new = inner.sources.iter().max_by_key(|source| source.priority).map(|s| s.id);
-            let old = std::mem::replace(&mut inner.on_air, new);
+            let old = mem::replace(&mut inner.on_air, new);
             if old == new {
                 return;
             }
@@ -305,7 +316,7 @@ impl Stream {
         let Some(at) = inner.sources.iter().position(|s| Some(s.id) == inner.on_air) else {
             return;
         };
-        let mut headers = std::mem::take(&mut inner.sources[at].headers);
+        let mut headers = mem::take(&mut inner.sources[at].headers);
         headers.renew(inner.headers_version);
         // a source that stood by is in the middle of a GOP
         inner.sources[at].await_key = started && !headers.is_empty();
@@ -320,18 +331,35 @@ impl Stream {
         if self.flush_due.replace(true) {
             return;
         }
-        match self.settings.merge_window.unwrap_or_else(pace::window) {
+        match self.window() {
             0 => self.flush.post(),
             ms => self.flush.set_timer(ms),
         }
     }
 
+    /// How long to gather before one write per player.
+    fn window(&self) -> u64 {
+        self.settings.merge_window.unwrap_or_else(pace::window)
+    }
+
     /// One walk over all subscribers: each gets what is new in one write.
     fn flush(self: &Rc<Self>) {
+        for source in self.deferred() {
+            source.collect();
+        }
         self.flush_due.set(false);
         let now = clock::now();
         let ended = self.cost.of(|| self.inner.borrow_mut().flush(&self.settings, now));
         self.after(ended);
+    }
+
+    /// The sources that have put off reading.
+    fn deferred(&self) -> Vec<Rc<dyn Source>> {
+        let sources = &mut self.inner.borrow_mut().sources;
+        let deferred = |source: &mut Publishing| {
+            mem::take(&mut source.deferred).then(|| source.source.clone())
+        };
+        sources.iter_mut().filter_map(deferred).collect()
     }
 
     /// Joins the stream as a subscriber and sends what there is at once.
@@ -367,7 +395,7 @@ impl Stream {
     pub(super) fn writable(self: &Rc<Self>, id: u64) {
         let ended = {
             let inner = &mut *self.inner.borrow_mut();
-            if let Some(cursor) = inner.cursor(id) {
+            if let Some((cursor, _)) = inner.cursor(id) {
                 cursor.blocked = false;
             }
             inner.deliver_one(id, &self.settings)
@@ -379,19 +407,21 @@ impl Stream {
     pub(super) fn send_own(self: &Rc<Self>, id: u64, bytes: &[u8]) -> usize {
         let (ended, waiting) = {
             let inner = &mut *self.inner.borrow_mut();
-            let Inner { cursors, wires, .. } = inner;
-            if let Some(cursor) = cursor(cursors, id) {
-                if let Some(wire) = wires.iter().find(|wire| wire.form == cursor.form) {
-                    cursor.finish_packet(wire);
-                }
+            if let Some((cursor, wire)) = inner.cursor(id) {
+                cursor.finish_packet(wire);
                 cursor.head().extend_from_slice(bytes);
             }
             let ended = inner.deliver_one(id, &self.settings);
-            let head = inner.cursor(id).and_then(|cursor| cursor.head.as_ref());
+            let head = inner.find(id).and_then(|cursor| cursor.head.as_ref());
             (ended, head.map_or(0, |head| head.bytes.len() - head.sent))
         };
         self.after(ended);
         waiting
+    }
+
+    pub(super) fn written(&self, id: u64) -> Option<u64> {
+        let inner = self.inner.borrow();
+        inner.find(id)?.direct.map(|_| inner.flushed)
     }
 
     pub(super) fn pause(self: &Rc<Self>, id: u64, pause: bool) {
@@ -399,7 +429,7 @@ impl Stream {
             let inner = &mut *self.inner.borrow_mut();
             inner.repick(id, |cursor| cursor.mode == Mode::Paused || pause, |_| ());
             if pause {
-                if let Some(cursor) = inner.cursor(id) {
+                if let Some((cursor, _)) = inner.cursor(id) {
                     cursor.mode = Mode::Paused;
                 }
             }
@@ -422,7 +452,7 @@ impl Stream {
     }
 
     /// Does what may call back into the engine, now that no borrow is held.
-    fn after(self: &Rc<Self>, ended: Vec<(Rc<dyn Sink>, End)>) {
+    fn after(self: &Rc<Self>, ended: Ended) {
         let left = self.left.take();
         for id in left {
             self.unsubscribe(id);
@@ -439,10 +469,6 @@ impl Drop for Stream {
     }
 }
 
-fn cursor(cursors: &mut [Option<Cursor>], id: u64) -> Option<&mut Cursor> {
-    cursors.get_mut(id as u32 as usize)?.as_mut().filter(|cursor| cursor.id == id)
-}
-
 impl Inner {
     fn source_on_air(&self) -> Option<&Publishing> {
         self.sources.iter().find(|source| Some(source.id) == self.on_air)
@@ -452,8 +478,32 @@ impl Inner {
         self.sources.iter().find(|source| Some(source.id) == id).map(|s| s.source.clone())
     }
 
-    fn cursor(&mut self, id: u64) -> Option<&mut Cursor> {
-        cursor(&mut self.cursors, id)
+    fn find(&self, id: u64) -> Option<&Cursor> {
+        self.cursors.get(id as u32 as usize)?.as_ref().filter(|cursor| cursor.id == id)
+    }
+
+    /// The cursor of a subscriber, to be changed, and its wire.
+    fn cursor(&mut self, id: u64) -> Option<(&mut Cursor, &Wire)> {
+        let slot = id as u32 as usize;
+        let mut cursor = self.cursors.get_mut(slot)?.take_if(|cursor| cursor.id == id)?;
+        let wire = self.wires.iter_mut().find(|wire| wire.form == cursor.form);
+        if let Some(wire) = wire {
+            wire.members.leave(&mut cursor, &mut self.cursors);
+        }
+        let cursor = self.cursors[slot].insert(cursor);
+        let wire = self.wires.iter().find(|wire| wire.form == cursor.form)?;
+        Some((cursor, wire))
+    }
+
+    /// Those that the engine does not write to directly.
+    fn others(&self) -> impl Iterator<Item = &Cursor> {
+        let all = if self.has_others() { self.cursors.as_slice() } else { &[] };
+        all.iter().flatten().filter(|cursor| cursor.direct.is_none())
+    }
+
+    fn has_others(&self) -> bool {
+        let direct: usize = self.wires.iter().map(|wire| wire.members.len()).sum();
+        self.cursors.len() - self.free.len() > direct
     }
 
     /// The number of the next packet.
@@ -509,8 +559,8 @@ impl Inner {
             class,
             Some(Class::KeyFrame | Class::InterFrame | Class::Disposable | Class::Audio)
         );
-        let sticky = matches!(class, Some(Class::SequenceHeader | Class::Metadata))
-            || media.is_metadata();
+        let sticky =
+            matches!(class, Some(Class::SequenceHeader | Class::Metadata)) || media.is_metadata();
         let timestamp = self.clock.out(media.timestamp, frame);
         let media = Media { timestamp, ..media };
         let (now, seq) = (clock::now(), self.next());
@@ -618,6 +668,7 @@ impl Inner {
             filter: Filter::ALL,
             headers: 0,
             drops: 0,
+            direct: None,
         });
         self.players += usize::from(player);
         id
@@ -643,13 +694,12 @@ impl Inner {
 
     /// Takes the subscriber out, and gives what completes the message it is receiving.
     fn leave(&mut self, id: u64) -> Option<Vec<u8>> {
+        let (cursor, wire) = self.cursor(id)?;
+        cursor.finish_packet(wire);
         let slot = id as u32;
-        let mut cursor = self.cursors.get_mut(slot as usize)?.take_if(|cursor| cursor.id == id)?;
+        let cursor = self.cursors[slot as usize].take()?;
         self.free.push(slot);
         self.players -= usize::from(cursor.player);
-        if let Some(wire) = self.wires.iter().find(|wire| wire.form == cursor.form) {
-            cursor.finish_packet(wire);
-        }
         let form = cursor.form;
         let in_use = self.cursors.iter().flatten().any(|cursor| cursor.form == form);
         // the first wire is where packets are kept; others live as long as their players
@@ -662,18 +712,17 @@ impl Inner {
     /// Lets a subscriber look for a new start, if it is one that `when` picks.
     fn repick(&mut self, id: u64, when: impl Fn(&Cursor) -> bool, then: impl Fn(&mut Cursor)) {
         let seq = self.next();
-        let Inner { cursors, wires, .. } = self;
-        let Some(cursor) = cursor(cursors, id).filter(|cursor| when(cursor)) else { return };
-        if let Some(wire) = wires.iter().find(|wire| wire.form == cursor.form) {
-            cursor.finish_packet(wire);
-        }
+        let Some((cursor, wire)) = self.cursor(id).filter(|(cursor, _)| when(cursor)) else {
+            return;
+        };
+        cursor.finish_packet(wire);
         cursor.mode = Mode::Picking { seq };
         then(cursor);
     }
 
     /// `low_latency`: those that are behind go on at the new key frame.
     fn jump_laggards(&mut self, key: u64) {
-        let mut cursors = std::mem::take(&mut self.cursors);
+        let mut cursors = mem::take(&mut self.cursors);
         for cursor in cursors.iter_mut().flatten().filter(|cursor| cursor.blocked) {
             self.move_to(cursor, key);
         }
@@ -694,63 +743,61 @@ impl Inner {
     }
 
     /// Sends everybody what is new.
-    fn flush(&mut self, settings: &Settings, now: u64) -> Vec<(Rc<dyn Sink>, End)> {
+    fn flush(&mut self, settings: &Settings, now: u64) -> Ended {
+        self.flushed = now;
         let mut ended = Vec::new();
-        let (mut cursors, mut slot) = (std::mem::take(&mut self.cursors), 0);
-        // most players are at the same place of the same wire: what they get is put together once
-        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
-        let mut at = None;
-        for wire in &self.wires {
-            for cursor in cursors.iter_mut().flatten() {
-                if cursor.form != wire.form
-                    || cursor.blocked
-                    || cursor.mode != Mode::Live
-                    || cursor.head.is_some()
-                    || cursor.pos == wire.end()
-                {
-                    continue;
-                }
-                if at != Some((cursor.form, cursor.pos)) {
-                    parts.clear();
-                    blocks.clear();
-                    wire.slices(cursor.pos, wire.end(), &mut parts, &mut blocks);
-                    at = Some((cursor.form, cursor.pos));
-                }
-                if let Err(error) = write(cursor, &parts, &blocks, wire.end()) {
-                    ended.push((cursor.sink.clone(), End::Failed(error)));
-                }
-            }
+        for wire in &mut self.wires {
+            let mut members = mem::take(&mut wire.members);
+            members.flush(wire, &mut self.cursors, &mut ended);
+            wire.members = members;
         }
-        // the others, one by one
-        while let Some(entry) = cursors.get_mut(slot) {
-            slot += 1;
-            let Some(cursor) = entry else { continue };
-            if cursor.blocked {
-                if let Some(why) = self.bound_lag(cursor, settings, now) {
-                    ended.push((cursor.sink.clone(), why));
-                }
-            } else if cursor.mode != Mode::Live || cursor.head.is_some() {
-                if let Err(error) = self.deliver(cursor, settings) {
-                    ended.push((cursor.sink.clone(), End::Failed(error)));
-                }
-            }
+        if self.has_others() {
+            self.flush_others(settings, now, &mut ended);
         }
-        self.cursors = cursors;
         self.trim(settings);
         ended
     }
 
-    fn deliver_one(&mut self, id: u64, settings: &Settings) -> Vec<(Rc<dyn Sink>, End)> {
+    /// Sends those what is new that can't be written to directly, or could not so far.
+    fn flush_others(&mut self, settings: &Settings, now: u64, ended: &mut Ended) {
+        let mut cursors = mem::take(&mut self.cursors);
+        for (slot, cursor) in cursors.iter_mut().enumerate() {
+            let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.direct.is_none()) else {
+                continue;
+            };
+            if cursor.blocked {
+                if let Some(why) = self.bound_lag(cursor, settings, now) {
+                    ended.push((cursor.sink.clone(), why));
+                }
+                continue;
+            }
+            match self.deliver(cursor, settings) {
+                Ok(()) => self.enter(cursor, slot),
+                Err(error) => ended.push((cursor.sink.clone(), End::Failed(error))),
+            }
+        }
+        self.cursors = cursors;
+    }
+
+    /// Writes to the cursor of `slot` directly from now on, if that can be.
+    fn enter(&mut self, cursor: &mut Cursor, slot: usize) {
+        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.form == cursor.form) {
+            wire.members.enter(cursor, slot as u32);
+        }
+    }
+
+    fn deliver_one(&mut self, id: u64, settings: &Settings) -> Ended {
         let slot = id as u32 as usize;
-        let Some(mut cursor) =
-            self.cursors.get_mut(slot).and_then(|entry| entry.take_if(|cursor| cursor.id == id))
+        let entry = self.cursors.get_mut(slot);
+        let Some(mut cursor) = entry.and_then(|entry| entry.take_if(|cursor| cursor.id == id))
         else {
             return Vec::new();
         };
         let mut ended = Vec::new();
-        if !cursor.blocked {
-            if let Err(error) = self.deliver(&mut cursor, settings) {
-                ended.push((cursor.sink.clone(), End::Failed(error)));
+        if !cursor.blocked && cursor.direct.is_none() {
+            match self.deliver(&mut cursor, settings) {
+                Ok(()) => self.enter(&mut cursor, slot),
+                Err(error) => ended.push((cursor.sink.clone(), End::Failed(error))),
             }
         }
         self.cursors[slot] = Some(cursor);
@@ -776,10 +823,14 @@ impl Inner {
         if parts.is_empty() {
             return Ok(());
         }
-        let (n, blocked) = taken(&*cursor.sink, &parts, &blocks)?;
+        let wanted: usize = parts.iter().map(|part| part.len()).sum();
+        let n = match cursor.sink.write(Data { parts: &parts, blocks: &blocks }) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            n => n?,
+        };
         cursor.head = head;
         cursor.advance(n);
-        cursor.blocked = blocked;
+        cursor.blocked = n < wanted;
         Ok(())
     }
 
@@ -817,7 +868,7 @@ impl Inner {
     /// Puts the sticky messages in front, if the peer does not have these yet.
     fn send_headers(&self, cursor: &mut Cursor, timestamp: u32) {
         let Some(source) = self.source_on_air() else { return };
-        let had = std::mem::replace(&mut cursor.headers, self.headers_version);
+        let had = mem::replace(&mut cursor.headers, self.headers_version);
         let form = cursor.form;
         for sticky in source.headers.in_order().filter(|sticky| sticky.version > had) {
             // metadata belong to no moment: with a time, ffmpeg takes them for subtitles
@@ -857,23 +908,29 @@ impl Inner {
         None
     }
 
+    /// The position of the subscriber that is furthest behind the end of `wire`.
+    fn behind(&self, wire: &Wire) -> Option<u64> {
+        let end = wire.end();
+        let others = self
+            .others()
+            .filter(|cursor| cursor.form == wire.form && cursor.mode == Mode::Live)
+            .map(|cursor| cursor.pos)
+            .filter(|&pos| pos < end);
+        others.chain(wire.members.behind(end)).min()
+    }
+
     /// Forgets the packets that nobody needs: neither a player nor the cache.
     fn trim(&mut self, settings: &Settings) {
         let mut keep_all = if settings.cache_time > 0 { self.cache_from } else { self.next() };
-        for cursor in self.cursors.iter().flatten() {
+        for cursor in self.others() {
             if let Mode::Picking { seq } = cursor.mode {
                 keep_all = keep_all.min(seq);
             }
         }
+        let behind: Vec<_> = self.wires.iter().map(|wire| self.behind(wire)).collect();
         let mut oldest = self.next();
-        for wire in &mut self.wires {
-            let mut keep = keep_all;
-            let end = wire.end();
-            for cursor in self.cursors.iter().flatten() {
-                if cursor.form == wire.form && cursor.mode == Mode::Live && cursor.pos < end {
-                    keep = keep.min(wire.packet_at(cursor.pos));
-                }
-            }
+        for (wire, behind) in self.wires.iter_mut().zip(behind) {
+            let keep = behind.map_or(keep_all, |pos| keep_all.min(wire.packet_at(pos)));
             wire.trim(keep);
             oldest = oldest.min(keep);
         }
@@ -883,34 +940,6 @@ impl Inner {
         while self.keys.front().is_some_and(|&key| key < self.first) {
             self.keys.pop_front();
         }
-    }
-}
-
-/// Writes the parts that lead up to `end`, and moves the cursor.
-fn write(
-    cursor: &mut Cursor,
-    parts: &[IoSlice<'_>],
-    blocks: &[Option<&Rc<Block>>],
-    end: u64,
-) -> io::Result<()> {
-    let (n, blocked) = taken(&*cursor.sink, parts, blocks)?;
-    cursor.pos += n as u64;
-    cursor.blocked = blocked;
-    debug_assert!(cursor.pos <= end);
-    Ok(())
-}
-
-/// How much a sink takes, and whether it is full then.
-fn taken(
-    sink: &dyn Sink,
-    parts: &[IoSlice<'_>],
-    blocks: &[Option<&Rc<Block>>],
-) -> io::Result<(usize, bool)> {
-    let wanted: usize = parts.iter().map(|part| part.len()).sum();
-    match sink.write(Data { parts, blocks }) {
-        Ok(n) => Ok((n, n < wanted)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((0, true)),
-        Err(error) => Err(error),
     }
 }
 
@@ -934,6 +963,25 @@ impl Publication {
             registry::changed(stream, Change::Header { kind: media.kind, new });
         }
         stream.flush_soon();
+    }
+
+    /// Whether what has come may be read later, since it would only wait for the next flush, which
+    /// is due then: [`Source::collect`] is called before it.
+    pub fn defer(&self) -> bool {
+        let stream = &self.stream;
+        let window = stream.window();
+        if window == 0 || window > MAX_DEFER {
+            return false;
+        }
+        {
+            let inner = &mut *stream.inner.borrow_mut();
+            let on_air = inner.on_air == Some(self.id);
+            let own = inner.sources.iter_mut().find(|source| on_air && source.id == self.id);
+            let Some(source) = own else { return false };
+            source.deferred = true;
+        }
+        stream.flush_soon();
+        true
     }
 
     /// The stream published to.

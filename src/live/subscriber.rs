@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
+use crate::live::direct::{Direct, Place};
 use crate::live::stream::Stream;
 use crate::live::wire::{Form, Wire};
 use crate::nginx::block::Block;
@@ -25,11 +26,21 @@ pub enum End {
     NotFound(&'static str),
 }
 
-/// The peer of a subscriber.
+/// The peer of a subscriber. None of these may call back into the engine.
 pub trait Sink {
     /// Writes a prefix of `data`. Less than all, or `WouldBlock`, means that the peer is full: the
-    /// engine goes on after [`Subscription::writable`]. Must not call back into the engine.
+    /// engine goes on after [`Subscription::writable`].
     fn write(&self, data: Data<'_>) -> io::Result<usize>;
+    /// A socket that the engine may write to itself from now on, as everything before is out.
+    fn direct(&self) -> Option<Direct> {
+        None
+    }
+    /// The engine has written so many bytes to that socket.
+    fn sent(&self, _bytes: u64) {}
+    /// That socket took a part of a chunk; `rest` is what completes it. True if that is out, too.
+    fn complete(&self, _rest: Data<'_>) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// The engine has ended this subscriber, or asks for its end.
     fn end(&self, why: End);
     /// A source went on air or left.
@@ -88,6 +99,8 @@ pub(super) struct Cursor {
     pub headers: u64,
     /// How often it was moved to a key frame because it was behind.
     pub drops: u32,
+    /// The engine writes to its socket itself; what then is new stands there, `pos` included.
+    pub direct: Option<Place>,
 }
 
 /// Bytes that only this subscriber gets.
@@ -98,6 +111,11 @@ pub(super) struct Head {
 }
 
 impl Cursor {
+    /// Whether it takes the bytes of the wire as they are, and has all that it could get so far.
+    pub fn is_steady(&self) -> bool {
+        self.mode == Mode::Live && self.head.is_none() && !self.blocked
+    }
+
     /// The bytes that go out before the wire's.
     pub fn head(&mut self) -> &mut Vec<u8> {
         &mut self.head.get_or_insert_default().bytes
@@ -144,6 +162,12 @@ impl Subscription {
     /// the peer now.
     pub fn send(&self, bytes: &[u8], max: usize) -> bool {
         self.stream.send_own(self.id, bytes) <= max
+    }
+
+    /// When bytes were last written to the peer, in the loop's milliseconds, if its sink does not
+    /// know that.
+    pub fn written(&self) -> Option<u64> {
+        self.stream.written(self.id)
     }
 
     /// Stops or goes on; a player that goes on starts at a key frame.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use rtmp_protocol::{chunk, flv, message};
 
+use crate::live::direct::Members;
 use crate::live::media::{Kind, Media};
 use crate::nginx::block::Block;
 
@@ -70,6 +71,8 @@ pub struct Wire {
     /// Where each packet starts, from packet number `first` on.
     starts: VecDeque<u64>,
     first: u64,
+    /// The subscribers that take its bytes as they are.
+    pub members: Members,
 }
 
 impl Wire {
@@ -84,6 +87,7 @@ impl Wire {
             end: 0,
             starts: VecDeque::new(),
             first,
+            members: Members::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A connection of nginx's, owned: dropping it closes the socket and frees its pool.
 
 use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
@@ -28,6 +29,33 @@ pub trait Handler {
 /// An accepted or opened connection.
 pub struct Connection {
     c: NonNull<ngx_connection_t>,
+}
+
+/// The socket of a connection, to be written to without a look at that. It is whoever holds the
+/// connection that must not close it meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket(pub(super) RawFd);
+
+impl Socket {
+    /// Writes a prefix of all `data` in one system call. After a short count or `WouldBlock` it is for
+    /// the connection to wait.
+    pub fn writev(self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        // the kernel refuses more parts than this in one call
+        let parts = data.len().min(libc::UIO_MAXIOV as usize);
+        // SAFETY: IoSlice has the layout of iovec, and msghdr of zeroes plus the parts is valid.
+        let n = unsafe {
+            match data {
+                [one] => libc::send(self.0, one.as_ptr().cast(), one.len(), libc::MSG_NOSIGNAL),
+                _ => {
+                    let mut msg: libc::msghdr = std::mem::zeroed();
+                    msg.msg_iov = data.as_ptr() as *mut libc::iovec;
+                    msg.msg_iovlen = parts as _;
+                    libc::sendmsg(self.0, &msg, libc::MSG_NOSIGNAL)
+                }
+            }
+        };
+        usize::try_from(n).map_err(|_| io::Error::last_os_error())
+    }
 }
 
 /// Whether a connection is encrypted.
@@ -102,38 +130,33 @@ impl Connection {
 
     /// Writes a prefix of all `data` in one system call where the connection is plain.
     pub fn writev(&self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        let c = self.c.as_ptr();
-        // SAFETY: the connection is live.
-        if is_tls(unsafe { &*c }) {
-            return self.send_each(data);
-        }
+        let Some(socket) = self.socket() else { return self.send_each(data) };
         let wanted: usize = data.iter().map(|part| part.len()).sum();
-        // the kernel refuses more parts than this in one call
-        let parts = data.len().min(libc::UIO_MAXIOV as usize);
-        // SAFETY: IoSlice has the layout of iovec, and msghdr of zeroes plus the parts is valid.
-        let n = unsafe {
-            let mut msg: libc::msghdr = std::mem::zeroed();
-            msg.msg_iov = data.as_ptr() as *mut libc::iovec;
-            msg.msg_iovlen = parts as _;
-            match data {
-                [one] => libc::send((*c).fd, one.as_ptr().cast(), one.len(), libc::MSG_NOSIGNAL),
-                _ => libc::sendmsg((*c).fd, &msg, libc::MSG_NOSIGNAL),
+        let sent = socket.writev(data);
+        match &sent {
+            Ok(n) => {
+                self.count_sent(*n as u64);
+                if *n < wanted {
+                    self.await_writable()?;
+                }
             }
-        };
-        if n < 0 {
-            let error = io::Error::last_os_error();
-            if error.kind() == io::ErrorKind::WouldBlock {
-                self.await_writable()?;
-            }
-            return Err(error);
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.await_writable()?,
+            Err(_) => (),
         }
-        let n = n as usize;
+        sent
+    }
+
+    /// The socket of a plain connection; `None` where bytes go through TLS.
+    pub fn socket(&self) -> Option<Socket> {
         // SAFETY: the connection is live.
-        unsafe { (*c).sent += n as nginx_sys::off_t };
-        if n < wanted {
-            self.await_writable()?;
-        }
-        Ok(n)
+        let c = unsafe { self.c.as_ref() };
+        (!is_tls(c)).then_some(Socket(c.fd))
+    }
+
+    /// Counts bytes that were written to [`Connection::socket`].
+    pub fn count_sent(&self, bytes: u64) {
+        // SAFETY: the connection is live.
+        unsafe { (*self.c.as_ptr()).sent += bytes as nginx_sys::off_t };
     }
 
     /// The way through TLS, part by part.
@@ -185,7 +208,7 @@ impl Connection {
         }
     }
 
-    /// Asks for the next write event.
+    /// Asks for the next write event, after a write that fell short.
     fn await_writable(&self) -> io::Result<()> {
         // SAFETY: the connection is live; a write that fell short means that it is not ready.
         let rc = unsafe {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ptr::{self, NonNull};
@@ -12,15 +13,46 @@ use nginx_sys::{
     ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
     ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_output_filter,
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_send_special,
-    ngx_http_test_reading, ngx_int_t, ngx_list_push, ngx_str_t, ngx_table_elt_t, ngx_tcp_nodelay,
-    ngx_uint_t, NGX_AGAIN, NGX_ERROR, NGX_HTTP_LAST, NGX_HTTP_REQUEST_TIME_OUT, NGX_OK,
+    ngx_http_test_reading, ngx_http_write_filter, ngx_int_t, ngx_io, ngx_list_push, ngx_str_t,
+    ngx_table_elt_t, ngx_tcp_nodelay, ngx_uint_t, NGX_AGAIN, NGX_ERROR, NGX_HTTP_LAST,
+    NGX_HTTP_MODULE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11, NGX_OK,
 };
 
 use crate::conf::ngx::{address_of, local_address, Address};
 use crate::nginx::block::Block;
-use crate::nginx::connection::is_tls;
+use crate::nginx::connection::{is_tls, Socket};
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
+
+/// Modules of nginx's that keep something for a request and leave its body as it is, or make chunks
+/// of it.
+const HARMLESS: [&CStr; 6] = [
+    c"ngx_http_auth_request_module",
+    c"ngx_http_chunked_filter_module",
+    c"ngx_http_copy_filter_module",
+    c"ngx_http_header_count_module",
+    c"ngx_http_realip_module",
+    c"ngx_rtmp_http_module",
+];
+
+thread_local! {
+    /// For each HTTP module, by its index, whether it is one of the [`HARMLESS`].
+    static IS_HARMLESS: Vec<bool> = {
+        let mut known = Vec::new();
+        // SAFETY: the cycle's modules are a list that ends with null, each with a name.
+        unsafe {
+            let mut module = (*nginx_sys::ngx_cycle).modules;
+            while let Some(m) = (*module).as_ref() {
+                if m.type_ == NGX_HTTP_MODULE as ngx_uint_t {
+                    known.resize(known.len().max(m.ctx_index + 1), false);
+                    known[m.ctx_index] = HARMLESS.contains(&CStr::from_ptr(m.name));
+                }
+                module = module.add(1);
+            }
+        }
+        known
+    };
+}
 
 /// What answers a request. Each call holds its own `Rc`.
 pub trait Responder {
@@ -39,6 +71,20 @@ pub struct Request(Rc<Inner>);
 struct Inner {
     r: Cell<Option<NonNull<ngx_http_request_t>>>,
     output: RefCell<Output>,
+    filters: Cell<Filters>,
+}
+
+/// What nginx's filters were seen to make of the body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filters {
+    /// The head of the answer is not out yet.
+    Unknown,
+    /// The head is out; the next bytes will tell.
+    Watched,
+    /// Chunks at the most.
+    Plain,
+    /// Something else.
+    Changing,
 }
 
 /// What nginx keeps of ours for a request, in the request's pool.
@@ -62,7 +108,11 @@ impl Request {
     /// nginx has called a content handler with `r`, and the value is not used after that handler
     /// has returned unless [`Request::hold`] was called and returned true.
     pub unsafe fn new(r: NonNull<ngx_http_request_t>) -> Self {
-        Request(Rc::new(Inner { r: Cell::new(Some(r)), output: RefCell::default() }))
+        Request(Rc::new(Inner {
+            r: Cell::new(Some(r)),
+            output: RefCell::default(),
+            filters: Cell::new(Filters::Unknown),
+        }))
     }
 
     /// Lets `responder` answer the request: now nothing happens to it without `responder` being
@@ -286,6 +336,25 @@ impl Request {
     /// for `send_timeout`.
     pub fn flush(&self) -> io::Result<bool> {
         let r = self.live()?;
+        let (before, queued) = (self.sent(), self.0.output.borrow().queued());
+        // SAFETY: the request is live, and nginx's own filters take such a chain.
+        let all = self.flush_by(|chain| unsafe { ngx_http_output_filter(r, chain) })?;
+        if all && queued > 0 {
+            self.watch_filters(queued, self.sent() - before);
+        }
+        Ok(all)
+    }
+
+    /// The same for what is a part of the body as the client sees it, after a write to
+    /// [`Request::socket`] that fell short.
+    pub fn flush_framed(&self) -> io::Result<bool> {
+        let r = self.live()?;
+        // SAFETY: as above; this is the last of the filters, which writes.
+        self.flush_by(|chain| unsafe { ngx_http_write_filter(r, chain) })
+    }
+
+    fn flush_by(&self, filter: impl Fn(*mut ngx_chain_t) -> ngx_int_t) -> io::Result<bool> {
+        let r = self.live()?;
         let chain = self.0.output.borrow_mut().chain();
         // SAFETY: the request is live; the chain's buffers stay where they are, and what they
         // point to is kept until nginx has sent it or frees the request's pool.
@@ -293,7 +362,7 @@ impl Request {
             if chain.is_null() && !is_buffered(r) {
                 return Ok(true);
             }
-            let rc = ngx_http_output_filter(r, chain);
+            let rc = filter(chain);
             self.0.output.borrow_mut().release();
             if rc == NGX_ERROR as ngx_int_t {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -307,6 +376,53 @@ impl Request {
             }
             self.await_writable(r)?;
             Ok(false)
+        }
+    }
+
+    /// Looks at what became of `queued` bytes: `sent` bytes.
+    fn watch_filters(&self, queued: usize, sent: u64) {
+        let framed = match self.get(|r| r.chunked()) {
+            0 => queued,
+            _ => format!("{queued:x}\r\n\r\n").len() + queued,
+        };
+        self.0.filters.set(match self.0.filters.get() {
+            Filters::Unknown => Filters::Watched,
+            Filters::Watched | Filters::Plain if sent == framed as u64 => Filters::Plain,
+            _ => Filters::Changing,
+        });
+    }
+
+    fn sent(&self) -> u64 {
+        self.get_connection(|c| c.sent as u64)
+    }
+
+    /// The client's socket, if nginx would do nothing with the bytes of the body but write them, in
+    /// chunks (`true`) or without. None as long as anything waits to be written.
+    pub fn socket(&self) -> Option<(Socket, bool)> {
+        let r = self.ptr().filter(|_| self.0.filters.get() == Filters::Plain && !self.is_busy())?;
+        // SAFETY: the request is live, and so is its connection; `ctx` has a slot for each module.
+        unsafe {
+            let c = (*r).connection;
+            let plain = !is_tls(&*c)
+                && (*r).http_version <= NGX_HTTP_VERSION_11 as usize
+                && (*r).limit_rate == 0
+                && (*r).out.is_null()
+                && (*r).postponed.is_null()
+                && (*c).send_chain.map(|f| f as usize) == ngx_io.send_chain.map(|f| f as usize)
+                && IS_HARMLESS.with(|known| {
+                    // whoever has something to do with the body keeps its state here
+                    let mut modules = known.iter().enumerate();
+                    modules.all(|(at, harmless)| *harmless || (*(*r).ctx.add(at)).is_null())
+                });
+            plain.then(|| (Socket((*c).fd), (*r).chunked() != 0))
+        }
+    }
+
+    /// Counts bytes that were written to [`Request::socket`].
+    pub fn count_sent(&self, bytes: u64) {
+        if let Some(r) = self.ptr() {
+            // SAFETY: the request is live, and so is its connection.
+            unsafe { (*(*r).connection).sent += bytes as nginx_sys::off_t };
         }
     }
 
@@ -460,6 +576,10 @@ impl Default for Part {
 }
 
 impl Part {
+    fn len(&self) -> usize {
+        (self.buf.last as usize).saturating_sub(self.buf.pos as usize)
+    }
+
     fn set(&mut self, start: *const u8, end: *const u8, owner: Owner) {
         let (start, end) = (start.cast_mut(), end.cast_mut());
         (self.buf.pos, self.buf.last) = (start, end);
@@ -486,6 +606,13 @@ impl Output {
         let mut part = self.spare.pop().unwrap_or_default();
         part.get_mut().set(start, end, owner);
         self.parts.push_back(part);
+    }
+
+    /// Bytes that nginx does not have yet.
+    fn queued(&self) -> usize {
+        // SAFETY: the parts are ours until they are handed over.
+        let len = |part: &Box<UnsafeCell<Part>>| unsafe { (*part.get()).len() };
+        self.parts.range(self.handed..).map(len).sum()
     }
 
     /// The chain of the parts that nginx does not have yet, to be sent without waiting for more.

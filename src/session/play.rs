@@ -8,7 +8,7 @@ use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
 use super::{Flow, Reason, Role, Session, Viewer};
-use crate::live::{Data, End, Filter, Sink, Subscriber};
+use crate::live::{Data, Direct, End, Filter, Framing, Sink, Subscriber};
 use crate::nginx::clock;
 use crate::visit::{self, Name, Playing, Refusal, Visit, STREAM_ID};
 
@@ -136,6 +136,15 @@ impl Sink for Session {
                 Err(error)
             }
         }
+    }
+
+    fn direct(&self) -> Option<Direct> {
+        let socket = self.conn.socket().filter(|_| !self.ended.get())?;
+        Some(Direct { socket, framing: Framing::Plain })
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.conn.count_sent(bytes);
     }
 
     fn end(&self, why: End) {

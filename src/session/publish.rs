@@ -80,4 +80,11 @@ impl Source for Session {
         });
         self.telling.replace(Some(told));
     }
+
+    fn collect(&self) {
+        if let Some(session) = self.rc() {
+            let _end = super::EndOnPanic(&session);
+            session.read();
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use rtmp_protocol::message;
 
-use super::{Reason, Role, Session};
+use super::{Reason, Role, Session, Viewer};
 use crate::nginx::clock;
 
 /// How long a client that got its last status may take to close: a round trip and a retransmission.
@@ -49,8 +49,10 @@ impl Times {
 
     /// Bytes came from or went to the client.
     pub fn active(&self, now: u64) {
-        self.active.set(now);
-        self.pinged.set(None);
+        self.active.set(self.active.get().max(now));
+        if self.pinged.get().is_some_and(|pinged| pinged <= now) {
+            self.pinged.set(None);
+        }
     }
 
     /// The client does not take what is sent, from now on.
@@ -134,6 +136,9 @@ impl Session {
     /// The timer fired: does what is due.
     pub(super) fn tick(self: &Rc<Self>) {
         let now = clock::now();
+        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
+            subscription.written().into_iter().for_each(|at| self.times.active(at));
+        }
         // one that is being decided about may be about to get a stream
         let idle = matches!(*self.role.borrow(), Role::None) && self.decision.borrow().is_none();
         if clock::exiting() && idle {

@@ -1,0 +1,212 @@
+//! Subscribers to whose sockets the engine writes itself.
+//!
+//! What a flush needs of each of them lies side by side: with a thousand players the processor's
+//! cache misses, one for each thing that a session is asked, cost as much as a tenth of the writes.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use crate::live::subscriber::{Cursor, Data, End, Sink};
+use crate::live::wire::Wire;
+use crate::nginx::block::Block;
+use crate::nginx::connection::Socket;
+
+/// A chunk of HTTP's takes no more than this: what of it a client does not read is its own.
+const MAX_CHUNK: u64 = 64 * 1024;
+
+/// How the bytes of a stream are wrapped on their way to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Not at all.
+    Plain,
+    /// Each write is a chunk (RFC 9112, 7.1).
+    Chunked,
+}
+
+const FRAMINGS: [Framing; 2] = [Framing::Plain, Framing::Chunked];
+
+/// A socket that takes a stream's bytes without its owner doing anything about them.
+#[derive(Clone, Copy, Debug)]
+pub struct Direct {
+    pub socket: Socket,
+    pub framing: Framing,
+}
+
+/// Where a cursor is among those of its wire that are written to directly.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    framing: Framing,
+    index: u32,
+}
+
+/// A subscriber that has taken all that was flushed so far.
+struct Member {
+    /// The next byte of the wire.
+    pos: u64,
+    /// Bytes written since it became one.
+    sent: u64,
+    slot: u32,
+    socket: Socket,
+}
+
+/// The subscribers of one wire that are written to directly, by their framing.
+#[derive(Default)]
+pub(super) struct Members([Vec<Member>; FRAMINGS.len()]);
+
+/// Subscribers that a flush has ended, and why.
+pub(super) type Ended = Vec<(Rc<dyn Sink>, End)>;
+
+impl Members {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    /// The position of the one that is furthest behind `end`.
+    pub fn behind(&self, end: u64) -> Option<u64> {
+        self.0.iter().flatten().map(|member| member.pos).filter(|&pos| pos < end).min()
+    }
+
+    /// Takes in the cursor of `slot`, if it is one that can be written to directly.
+    pub fn enter(&mut self, cursor: &mut Cursor, slot: u32) {
+        if !cursor.is_steady() || cursor.direct.is_some() {
+            return;
+        }
+        let Some(Direct { socket, framing }) = cursor.sink.direct() else { return };
+        let members = &mut self.0[framing as usize];
+        cursor.direct = Some(Place { framing, index: members.len() as u32 });
+        members.push(Member { pos: cursor.pos, sent: 0, slot, socket });
+    }
+
+    /// Takes the cursor out, so that it may be looked at and changed.
+    pub fn leave(&mut self, cursor: &mut Cursor, others: &mut [Option<Cursor>]) {
+        let Some(Place { framing, index }) = cursor.direct.take() else { return };
+        let members = &mut self.0[framing as usize];
+        let member = members.swap_remove(index as usize);
+        if let Some(moved) = members.get(index as usize) {
+            if let Some(Some(cursor)) = others.get_mut(moved.slot as usize) {
+                cursor.direct = Some(Place { framing, index });
+            }
+        }
+        cursor.pos = member.pos;
+        cursor.sink.sent(member.sent);
+    }
+
+    /// Writes to each of them what is new in `wire`. Those that do not take it all are none of them
+    /// any more.
+    pub fn flush(&mut self, wire: &Wire, cursors: &mut [Option<Cursor>], ended: &mut Ended) {
+        let end = wire.end();
+        for framing in FRAMINGS {
+            let mut fallen = Vec::new();
+            // those that came between two flushes may be further on than the others
+            while let Some(pos) = self.next_pos(framing, end) {
+                let head = match framing {
+                    Framing::Plain => String::new(),
+                    Framing::Chunked => format!("{:x}\r\n", end - pos),
+                };
+                let frame = Frame::new(wire, pos, framing, &head);
+                let too_long = framing == Framing::Chunked && end - pos > MAX_CHUNK;
+                let members = self.0[framing as usize].iter_mut().enumerate();
+                for (index, member) in members.filter(|(_, member)| member.pos == pos) {
+                    let taken = match too_long {
+                        true => Err(io::ErrorKind::WouldBlock.into()),
+                        false => member.socket.writev(&frame.parts),
+                    };
+                    member.pos = end;
+                    match taken {
+                        Ok(n) if n == frame.len => member.sent += n as u64,
+                        taken => fallen.push(Fallen { index: index as u32, pos, taken }),
+                    }
+                }
+                for Fallen { index, pos, taken } in fallen.drain(..).rev() {
+                    let slot = self.0[framing as usize][index as usize].slot as usize;
+                    let Some(mut cursor) = cursors.get_mut(slot).and_then(Option::take) else {
+                        continue;
+                    };
+                    self.leave(&mut cursor, cursors);
+                    cursor.pos = pos;
+                    if let Err(error) = frame.fell_short(&mut cursor, taken) {
+                        // nothing more is written to it
+                        cursor.blocked = true;
+                        ended.push((cursor.sink.clone(), End::Failed(error)));
+                    }
+                    cursors[slot] = Some(cursor);
+                }
+            }
+        }
+    }
+
+    /// The position of the first one that is behind.
+    fn next_pos(&self, framing: Framing, end: u64) -> Option<u64> {
+        let mut members = self.0[framing as usize].iter();
+        members.find(|member| member.pos != end).map(|member| member.pos)
+    }
+}
+
+/// One that did not take all of a frame.
+struct Fallen {
+    index: u32,
+    /// Where the frame begins.
+    pos: u64,
+    taken: io::Result<usize>,
+}
+
+/// What every member at a position is written.
+struct Frame<'a> {
+    framing: Framing,
+    end: u64,
+    parts: Vec<IoSlice<'a>>,
+    blocks: Vec<Option<&'a Rc<Block>>>,
+    len: usize,
+}
+
+impl<'a> Frame<'a> {
+    /// The bytes of `wire` from `pos` on, behind `head`.
+    fn new(wire: &'a Wire, pos: u64, framing: Framing, head: &'a str) -> Self {
+        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
+        if framing == Framing::Chunked {
+            parts.push(IoSlice::new(head.as_bytes()));
+            blocks.push(None);
+        }
+        wire.slices(pos, wire.end(), &mut parts, &mut blocks);
+        if framing == Framing::Chunked {
+            parts.push(IoSlice::new(b"\r\n"));
+            blocks.push(None);
+        }
+        let len = parts.iter().map(|part| part.len()).sum();
+        Frame { framing, end: wire.end(), parts, blocks, len }
+    }
+
+    /// A cursor at the frame's beginning has `taken` of it. What is missing is written as to those
+    /// that are not written to directly.
+    fn fell_short(&self, cursor: &mut Cursor, taken: io::Result<usize>) -> io::Result<()> {
+        let n = match taken {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            taken => taken?,
+        };
+        cursor.sink.sent(n as u64);
+        if self.framing == Framing::Plain {
+            cursor.pos += n as u64;
+        } else if n > 0 {
+            let (parts, blocks) = self.rest(n);
+            cursor.pos = self.end;
+            cursor.blocked = !cursor.sink.complete(Data { parts: &parts, blocks: &blocks })?;
+        }
+        Ok(())
+    }
+
+    /// What is left behind the first `n` bytes.
+    fn rest(&self, n: usize) -> (Vec<IoSlice<'_>>, Vec<Option<&'a Rc<Block>>>) {
+        let mut skip = n;
+        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
+        for (part, block) in self.parts.iter().zip(&self.blocks) {
+            let start = skip.min(part.len());
+            skip -= start;
+            if let Some(part) = part.get(start..).filter(|part| !part.is_empty()) {
+                parts.push(IoSlice::new(part));
+                blocks.push(*block);
+            }
+        }
+        (parts, blocks)
+    }
+}
