@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use crate::nginx::clock;
 
-/// Flushing all streams of the worker once costs less than this, as it does with a few hundred
+/// Flushing all streams of the worker once costs less than this, as it does with two hundred
 /// players: write at once.
-const IDLE_US: f64 = 2000.0;
-/// The window is this many times what flushing everything once costs, so a tenth of the time
-/// at the most goes into flushing.
-const FACTOR: f64 = 10.0;
+const IDLE_US: f64 = 1000.0;
+/// The window is this many times what flushing everything once costs beyond that. It begins at
+/// nothing, so that a worker at the limit does not jump to and fro, and has grown to its full length
+/// where flushing takes a seventh of the time without it.
+const FACTOR: f64 = 30.0;
 /// Half of the latency (p99 60 ms) that a busy worker may add: a message may come right behind a
 /// flush, and the flush itself takes a part.
 const MAX_MS: f64 = 33.0;
@@ -65,9 +66,6 @@ impl Drop for Cost {
 
 /// The window in milliseconds that suits the worker's load; 0 = at the end of the loop turn.
 pub fn window() -> u64 {
-    let cost = WORKER_COST.get();
-    if cost < IDLE_US {
-        return 0;
-    }
-    (cost * FACTOR / 1000.0).min(MAX_MS) as u64
+    let beyond = (WORKER_COST.get() - IDLE_US).max(0.0);
+    (beyond * FACTOR / 1000.0).min(MAX_MS) as u64
 }
