@@ -73,6 +73,8 @@ pub struct Peer {
     role: Role,
     chunk_size: usize,
     stream_id: u32,
+    /// The server has not agreed yet.
+    opening: bool,
     heard: Heard,
     ping: Msec,
     ping_timeout: Msec,
@@ -147,6 +149,7 @@ impl Peer {
             role,
             chunk_size: server.chunk_size,
             stream_id: 0,
+            opening: true,
             heard: Heard::default(),
             ping: server.ping,
             ping_timeout: server.ping_timeout,
@@ -241,6 +244,7 @@ impl Peer {
             refusal(message)
         })
         .await?;
+        self.opening = false;
         Ok(self)
     }
 
@@ -335,6 +339,10 @@ impl Peer {
             let mut input = buffer.get(..kept + n).unwrap_or_default();
             let result = self.handle(&mut input, reply, f);
             self.unread.extend_from_slice(input);
+            if self.opening {
+                // a server under Nagle's algorithm waits for it with the next piece of its answer
+                self.conn.get_ref().quick_ack();
+            }
             Poll::Ready(result)
         })
     }
