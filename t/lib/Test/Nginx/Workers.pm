@@ -7,10 +7,13 @@ use warnings;
 use strict;
 
 use base qw/ Exporter /;
-our @EXPORT = (qw/ workers_run inner_pulls /);
+our @EXPORT = (qw/ workers_run worker_of inner_pulls inner_takers /);
+
+use Socket qw/ unpack_sockaddr_in /;
 
 use Test::Nginx;
 use Test::Nginx::Live;
+use Test::Nginx::Process;
 
 push @EXPORT, @Test::Nginx::Live::EXPORT;
 
@@ -53,6 +56,22 @@ EOC
 	$t->run();
 }
 
+# The process id of the worker at the other end of a client's (or a scripted server's)
+# connection.
+sub worker_of {
+	my ($t, $client) = @_;
+	my $socket = $client->{socket};
+	my ($own, $peer) = map { (unpack_sockaddr_in($_))[0] } getsockname($socket), getpeername($socket);
+	my $ends = sprintf '[0-9A-F]+:%04X [0-9A-F]+:%04X', $peer, $own;
+	open my $tcp, '<', '/proc/net/tcp' or die "no /proc/net/tcp: $!\n";
+	my ($inode) = map { /^\s*\d+: $ends (?:\S+ +){6}(\d+)/ } <$tcp>;
+	return if !defined $inode;
+	for my $pid (worker_pids($t)) {
+		return $pid if grep { (readlink($_) // '') eq "socket:[$inode]" } glob("/proc/$pid/fd/*");
+	}
+	return;
+}
+
 # How many streams workers take from each other now: by process id, those that
 # the worker gives.
 sub inner_pulls {
@@ -64,6 +83,22 @@ sub inner_pulls {
 		# type stream, state connected
 		$pulls{$1}++ if /^\S+ \S+ \S+ \S+ 0001 03 +\d+ $prefix(\d+)$/;
 	}
+	return \%pulls;
+}
+
+# The same by process id of those who take; needs "ss".
+sub inner_takers {
+	my ($t) = @_;
+	my $prefix = quotemeta($t->testdir() . '/inner.');
+	my (%taker, @peers, %pulls);
+	for (split /\n/, `ss -xpn state connected`) {
+		# type, state, queues; address and inode of both ends; the process
+		my ($own, $inode, $peer, $pid) = /^u_str +ESTAB +\d+ +\d+ +(\S+) (\d+) +\S+ (\d+).*\bpid=(\d+)/
+			or next;
+		$taker{$inode} = $pid;
+		push @peers, $peer if $own =~ /^$prefix\d+$/;
+	}
+	$pulls{$taker{$_} // 'nobody'}++ for @peers;
 	return \%pulls;
 }
 
