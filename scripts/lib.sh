@@ -82,6 +82,25 @@ need_packages() {
 		apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
+# the version that the published tables were made with
+node_media_server=node-media-server@4.4.3
+
+# where the npm package node-media-server is, installed or not
+node_media_server_dir() { echo "$target/bench/node-media-server"; }
+
+# Installs it if there is npm; without, whatever needs it is left out.
+install_node_media_server() {
+	local dir
+	dir=$(node_media_server_dir)
+	[ ! -d "$dir/node_modules/node-media-server" ] || return 0
+	if ! command -v npm >/dev/null; then
+		note "no npm here: node-media-server is left out"
+		return 0
+	fi
+	step "installing $node_media_server" quiet "$target/log/node-media-server.log" \
+		npm install --no-audit --no-fund --prefix "$dir" "$node_media_server"
+}
+
 # apt-get update, unless every package given can be downloaded by the lists that are there
 fresh_lists() {
 	apt-get download --print-uris "$@" >/dev/null 2>&1 ||
