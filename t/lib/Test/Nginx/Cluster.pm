@@ -77,7 +77,8 @@ sub _run {
 
 # A running cluster.  Options: nodes, their number (2); update, lease, learn: times
 # as the configurations write them; ping: how long a peer may be silent; conf: the
-# names of the nodes' configurations, in order (node.conf for all); policy_file: that
+# names of the nodes' configurations, in order (node.conf for all); own: a function that
+# gives the whole configuration of a node (the cluster, its number) instead; policy_file: that
 # of the scheduling server's (scheduler.toml); policy: more lines of it; instead: a
 # hash of what is written in it for what; schedulers: 0 starts none.
 sub cluster {
@@ -238,14 +239,23 @@ sub address {
 	return "$NETWORK." . (10 + $number);
 }
 
-# More nodes, all running.
+# More nodes, all running; with "loopback", on the test's own machine.
 sub add_nodes {
-	my ($self, $count) = @_;
+	my ($self, $count, %options) = @_;
 
 	my $first = @{$self->{nodes}} || 1;
 	my @added = $first .. $first + $count - 1;
-	$self->_add_node($_) for @added;
+	for my $number (@added) {
+		$options{loopback} ? $self->_add_local_node($number) : $self->_add_node($number);
+	}
 	$self->start_node($_) for @added;
+}
+
+# An address of the loopback device.
+sub _add_local_node {
+	my ($self, $number) = @_;
+	$self->{nodes}[$number] = { link => "node$number", enter => [] };
+	_run(qw/ ip addr add /, $self->address($number) . '/32', qw/ dev lo /);
 }
 
 # A namespace with an address on the bridge; it is there as long as the test is.
@@ -287,7 +297,7 @@ sub start_node {
 	my $dir = $t->testdir();
 	mkdir "$dir/$node->{link}";
 
-	my $conf = _shipped($self->{conf}[$number - 1] // 'node.conf');
+	my $conf = $self->{own} ? $self->{own}->($self, $number) : _shipped($self->{conf}[$number - 1] // 'node.conf');
 	# the harness says which module, and looks at one log for all
 	$conf =~ s/^load_module .*$/daemon off;\n@{[$ENV{TEST_NGINX_GLOBALS} \/\/ '']}/m;
 	$conf =~ s/^worker_processes .*$/worker_processes 1;/m;
@@ -396,6 +406,7 @@ sub DESTROY {
 	local ($?, $@, $!);
 	for my $node (grep { $_ } @{$self->{nodes}}) {
 		$node->{nginx}->stop('QUIT') if $node->{nginx};
+		next if !$node->{holder};
 		close delete $node->{held};
 		waitpid($node->{holder}, 0);
 	}
