@@ -23,7 +23,10 @@ use Time::HiRes qw/ time sleep /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(9);
+# seconds that anything may take
+my $SLACK = 0.3 * ($ENV{TEST_NGINX_SLOW} || 1);
+
+my $t = Test::Nginx->new()->plan(11);
 
 relay_run($t, near => 'pull rtmp://127.0.0.1:%%PORT_8081%%;',
 	far => 'pull rtmp://127.0.0.1:%%PORT_8081%%; pull_linger 1s;');
@@ -43,8 +46,10 @@ is($origin->{name}, 's', 'a pull');
 $first->close();
 $origin->send_command($origin->{stream}, 'onStatus', 0, undef, { code => 'x' });
 ok(!$origin->closed(0.5), 'goes on with one player left');
+my $began = time();
 $second->close();
 ok($origin->closed(), 'ends with the last one');
+cmp_ok(time() - $began, '<', $SLACK, 'at once');
 $server->timeout(0.3);
 ok(!$server->accept(), 'and is not tried again');
 
@@ -66,7 +71,6 @@ $server = rtmp_server(port(8081));
 my $third = far();
 $third->play('s');
 $origin = rtmp_accept($server);
-my $began = time();
 $third->close();
 sleep(0.6);
 my $fourth = far();
@@ -76,5 +80,6 @@ $began = time();
 $fourth->close();
 ok($origin->closed(), 'which ends');
 cmp_ok(time() - $began, '>', 0.9, 'when the time is over');
+cmp_ok(time() - $began, '<', 1 + $SLACK, 'and no later');
 
 ###############################################################################

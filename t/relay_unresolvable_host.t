@@ -15,6 +15,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib 'lib';
 use IO::Select;
 use IO::Socket::INET;
+use IO::Socket::IP;
 use Socket qw/ AF_INET AF_INET6 inet_pton /;
 use Test::Nginx;
 use Test::Nginx::Live qw/ video_header key_frame /;
@@ -27,7 +28,7 @@ use Test::Nginx::Relay;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(12);
+my $t = Test::Nginx->new()->plan(15);
 
 # the name server answers from a file: name, type, time to live, address
 $t->write_file('zone', '');
@@ -49,9 +50,9 @@ relay_run($t, rtmp => 'resolver 127.0.0.1:%%PORT_8053_UDP%%; resolver_timeout 2s
             push rtmp://two.example:%%PORT_8081%%;
         }
 
-        application local {
+        application six {
             live on;
-            push rtmp://localhost:%%PORT_8081%%;
+            push rtmp://six.example:%%PORT_8082%%;
 EOC
 
 ###############################################################################
@@ -106,6 +107,22 @@ $p->publish('m');
 is((rtmp_accept($server) // {})->{name}, 'm', 'every address is tried');
 ok(grep({ /AAAA/ } split /\n/, $t->read_file('dns')), 'AAAA is asked for');
 $p->close();
+
+# an address of IPv6 alone, and one that keeps for its time, however many attempts there are
+
+SKIP: {
+	zone('six.example AAAA 60 ::1');
+	my $six = IO::Socket::IP->new(LocalHost => '::1', LocalPort => port(8082), Listen => 5,
+		ReuseAddr => 1) or skip('no IPv6 here', 3);
+	$p = near('six');
+	$p->publish('v6');
+	is((rtmp_accept($six) // {})->{name}, 'v6', 'an address of IPv6');
+	$six->close();
+	ok(wait_lines($t, qr/"six\/v6" .*connect to \[::1\].* failed/, 3), 'attempts while it is down');
+	is(scalar(grep { $_ eq 'six.example AAAA' } split /\n/, $t->read_file('dns')), 1,
+		'with one question');
+	$p->close();
+}
 
 # a name server that is silent does not stop anything
 
