@@ -16,9 +16,14 @@ use crate::conf::ngx::Address;
 use crate::conf::relay::RelayLine;
 use crate::nginx::peer::{self, AsyncConn};
 use crate::nginx::resolver;
+use crate::nginx::task;
 use crate::visit::Visit;
 use reconnect::{Candidate, Decision, Failure, Targets};
 use target::Target;
+
+/// How long an address may be silent while there is another one to be tried. The last one has all
+/// the time of the attempt.
+const NEXT_ADDRESS_MS: u64 = 500;
 
 /// A worker starts.
 pub fn init() {
@@ -59,13 +64,24 @@ async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
     let addresses =
         addresses.map_err(|error| Failure::new(format!("\"{host}\" is not resolved: {error}")))?;
     let mut failure = Failure::new(format!("\"{host}\" has no address"));
-    for address in addresses {
+    let mut addresses = addresses.into_iter().peekable();
+    while let Some(address) = addresses.next() {
         if loops::is_self(target, address, visit) {
             return Err(Failure::new(format!("{address} is this very stream here")));
         }
-        match peer::connect(&Address::Ip(address)).await {
-            Ok(conn) => return Ok(conn),
-            Err(error) => failure = Failure::new(format!("connect to {address} failed: {error}")),
+        let to = Address::Ip(address);
+        let connecting = peer::connect(&to);
+        let connected = match addresses.peek() {
+            Some(_) => task::timeout(NEXT_ADDRESS_MS, connecting).await,
+            None => Some(connecting.await),
+        };
+        match connected {
+            Some(Ok(conn)) => return Ok(conn),
+            Some(Err(error)) => {
+                failure = Failure::new(format!("connect to {address} failed: {error}"));
+            }
+            // what is said of the next one is of more use
+            None => (),
         }
     }
     Err(failure)

@@ -28,7 +28,7 @@ use Test::Nginx::Relay;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(15);
+my $t = Test::Nginx->new()->plan(16);
 
 # the name server answers from a file: name, type, time to live, address
 $t->write_file('zone', '');
@@ -48,6 +48,11 @@ relay_run($t, rtmp => 'resolver 127.0.0.1:%%PORT_8053_UDP%%; resolver_timeout 2s
         application mixed {
             live on;
             push rtmp://two.example:%%PORT_8081%%;
+        }
+
+        application half {
+            live on;
+            push rtmp://half.example:%%PORT_8081%%;
         }
 
         application six {
@@ -107,6 +112,19 @@ $p->publish('m');
 is((rtmp_accept($server) // {})->{name}, 'm', 'every address is tried');
 ok(grep({ /AAAA/ } split /\n/, $t->read_file('dns')), 'AAAA is asked for');
 $p->close();
+
+# of two addresses one is silent: its queue is full, so that nobody answers there
+
+zone("half.example A 60 127.0.0.8\nhalf.example A 60 127.0.0.1");
+my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.8', LocalPort => port(8081), Listen => 1,
+	Reuse => 1) or die "cannot listen: $!\n";
+my @fill = map { IO::Socket::INET->new(PeerAddr => '127.0.0.8', PeerPort => port(8081),
+	Blocking => 0) } 1 .. 4;
+my @publishers = map { my $p = near('half'); $p->publish("h$_"); $p } 1 .. 6;
+# the order is by chance
+my @peers = map { rtmp_accept($server, timeout => 2 * ($ENV{TEST_NGINX_SLOW} || 1)) // () } @publishers;
+is(join(' ', sort map { $_->{name} } @peers), 'h1 h2 h3 h4 h5 h6', 'a silent address is not waited for');
+$_->close() for @publishers, @peers;
 
 # an address of IPv6 alone, and one that keeps for its time, however many attempts there are
 
