@@ -73,8 +73,7 @@ for my $round (1 .. $ROUNDS) {
 	$lost += grep { $_->{eof} } @stay;
 
 	wait_for { my @now = worker_pids($t); @now == $WORKERS && !grep { $_ == $victim } @now };
-	@players = (@stay, map { player('s') } @stay + 1 .. $PLAYERS);
-	# a new worker may still open its sockets
+	@players = (@stay, map { admitted() } @stay + 1 .. $PLAYERS);
 	$starved += $PLAYERS - fed(@players);
 }
 is($missing, 0, 'each pull of a dead worker comes back');
@@ -87,6 +86,14 @@ cmp_ok($longest, '<', $SOON, 'soon');
 is(player('one more')->status(), 'NetStream.Play.Forbidden', 'no place is left free or taken by a ghost');
 
 ###############################################################################
+
+# A player that comes again until it is let in: the places of the dead are free when the
+# new worker has looked around.
+sub admitted {
+	my $player;
+	wait_for { $player = player('s'); $player->status() eq 'NetStream.Play.Start' };
+	return $player;
+}
 
 # Sends a frame from the origin; how many of the players get it.
 sub fed {
