@@ -33,8 +33,16 @@ thread_local! {
     static AUDIENCES: RefCell<HashMap<Key, Weak<Audience>>> = RefCell::default();
     /// The places of those who play without end: static pulls.
     static STATIC: RefCell<Vec<(Seat, Rc<Interest>)>> = const { RefCell::new(Vec::new()) };
-    /// Those that other workers still play from, without a player of their own.
-    static BEREFT: RefCell<HashMap<Key, Rc<Audience>>> = RefCell::default();
+    /// Those that go on without a player of this worker.
+    static BEREFT: RefCell<HashMap<Key, Bereft>> = RefCell::default();
+}
+
+/// An audience that has lost its players, and may get others.
+struct Bereft {
+    _audience: Rc<Audience>,
+    /// How long it goes on when no other worker plays from it either.
+    linger: Msec,
+    end: Option<Task>,
 }
 
 /// A worker starts.
@@ -140,10 +148,7 @@ fn changed(stream: &Rc<Stream>, change: Change) {
             audience.pushes.take();
             audience.start_if_needed();
         }
-        Change::Audience { some: false } => {
-            let bereft = BEREFT.with_borrow_mut(|bereft| bereft.remove(stream.key()));
-            drop(bereft);
-        }
+        Change::Audience { some } => audience.note_players(some),
         _ => (),
     }
 }
@@ -234,6 +239,39 @@ impl Audience {
         self.players.len() <= usize::from(self.is_static.get())
     }
 
+    /// Goes on without a player of this worker: while others play from it, and for `linger` then.
+    fn outlive(self: Rc<Self>, linger: Msec) {
+        let (key, played) = (self.stream.key().clone(), self.stream.players() > 0);
+        let audience = self.clone();
+        let bereft = Bereft { _audience: self, linger, end: None };
+        let before = BEREFT.with_borrow_mut(|all| all.insert(key, bereft));
+        drop(before);
+        audience.note_players(played);
+    }
+
+    /// An audience that goes on without players ends when nobody has come in time.
+    fn note_players(&self, some: bool) {
+        let key = self.stream.key();
+        let end = |linger| {
+            let key = key.clone();
+            task::spawn(async move {
+                sleep(linger).await;
+                // nothing is waited for any more, so this task may go
+                let bereft = BEREFT.with_borrow_mut(|all| all.remove(&key));
+                drop(bereft);
+            })
+        };
+        let gone = BEREFT.with_borrow_mut(|all| {
+            let bereft = all.get_mut(key)?;
+            if !some && (bereft.linger == 0 || clock::exiting()) {
+                return all.remove(key);
+            }
+            bereft.end = (!some).then(|| end(bereft.linger));
+            None
+        });
+        drop(gone);
+    }
+
     /// A worker that leaves does not wait for a pull that nobody plays.
     fn note_idle(&self) {
         if let Some(conn) = self.conn.borrow().upgrade() {
@@ -266,23 +304,7 @@ impl Drop for Seat {
             audience.pull.take();
             return;
         }
-        if audience.stream.players() > 0 {
-            let key = audience.stream.key().clone();
-            BEREFT.with_borrow_mut(|bereft| bereft.insert(key, audience.clone()));
-            return;
-        }
-        match visit.map_or(0, |visit| visit.app.relay.pull_linger) {
-            0 => (),
-            linger => {
-                let audience = audience.clone();
-                // whoever comes meanwhile finds the pull; else it ends with this hold on it
-                task::spawn(async move {
-                    sleep(linger).await;
-                    drop(audience);
-                })
-                .detach();
-            }
-        }
+        audience.clone().outlive(visit.map_or(0, |visit| visit.app.relay.pull_linger));
     }
 }
 
