@@ -32,10 +32,12 @@ use crate::nginx::task::{self, Task};
 /// Requests under way in a worker. The others wait in order: a server that hangs must not take all
 /// of the worker's connections.
 const MAX_IN_FLIGHT: usize = 1024;
-/// Connections to one server, as long as it answers at once...
+/// Connections to one server, as long as it answers at once; the requests beyond wait in order.
 const CONNECTIONS: usize = 64;
-/// ...which it does not if a request had to wait longer than this for one of them, in milliseconds.
-const PATIENCE: u64 = 50;
+/// A request that is not answered within so many steps, of so many milliseconds, lets another one go
+/// beside it. In steps, each of which takes a turn of the event loop: a worker that is itself held up
+/// must not take that for the server's delay.
+const PATIENCE: (u32, u64) = (5, 10);
 /// How long a connection is kept without a request, in milliseconds: shorter than servers keep it
 /// by default (from 2 s), so that hardly one is closed just when it is used.
 const KEEPALIVE: u64 = 1500;
@@ -170,31 +172,32 @@ struct Open {
     _driver: Task,
 }
 
-/// The right to make one request, and the connection for it.
+/// The right to make one request, and the connection for it. Dropped, the connection is closed
+/// before its place is free.
 struct Lease {
     server: Rc<Server>,
     open: Open,
     /// The connection has carried a request before.
     reused: bool,
     _in_flight: Option<OwnedSemaphorePermit>,
-    /// None beyond [`CONNECTIONS`].
-    _place: Option<OwnedSemaphorePermit>,
+    /// One of [`CONNECTIONS`]; none once the answer has taken too long.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Lease {
     async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
         // none of the semaphores is ever closed
-        let in_flight = IN_FLIGHT.with(Arc::clone).acquire_owned().await.ok();
         let server = Server::of(callback);
-        let place = task::timeout(PATIENCE, server.places.clone().acquire_owned()).await;
+        let mut place = server.places.clone().acquire_owned().await.ok();
+        // only then, so that those who wait for one server do not count against the others
+        let in_flight = IN_FLIGHT.with(Arc::clone).acquire_owned().await.ok();
         let idle = server.take_idle();
         let reused = idle.is_some();
         let open = match idle {
             Some(open) => open,
-            None => Open::new(callback, resolver).await?,
+            None => patiently(&mut place, Open::new(callback, resolver)).await?,
         };
-        let place = place.and_then(Result::ok);
-        Ok(Lease { server, open, reused, _in_flight: in_flight, _place: place })
+        Ok(Lease { server, open, reused, _in_flight: in_flight, place })
     }
 
     async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Answer, Error> {
@@ -205,7 +208,8 @@ impl Lease {
             .header(ACCEPT, "*/*")
             .body(Empty::new())
             .map_err(Error::Request)?;
-        let answer = self.open.sender.send_request(request).await.map_err(Error::Http)?;
+        let answer = self.open.sender.send_request(request);
+        let answer = patiently(&mut self.place, answer).await.map_err(Error::Http)?;
         let (head, body) = answer.into_parts();
         if !(200..600).contains(&head.status.as_u16()) {
             return Err(Error::Status(head.status));
@@ -218,10 +222,28 @@ impl Lease {
     async fn finish(mut self, body: Incoming) {
         let rest = async { drain(body).await && self.open.sender.ready().await.is_ok() };
         let usable = task::timeout(BODY_TIMEOUT, rest).await == Some(true);
-        if usable && !clock::exiting() {
+        // without a place of its own it may be one too many
+        let fits = self.place.is_some() || self.server.has_room();
+        if usable && fits && !clock::exiting() {
             self.server.clone().keep(self.open);
         }
     }
+}
+
+/// Waits for the server, and gives up the place if that takes long.
+async fn patiently<T>(
+    place: &mut Option<OwnedSemaphorePermit>,
+    future: impl Future<Output = T>,
+) -> T {
+    let mut future = pin!(future);
+    let (steps, step) = PATIENCE;
+    for _ in 0..steps {
+        if let Some(value) = task::timeout(step, future.as_mut()).await {
+            return value;
+        }
+    }
+    place.take();
+    future.await
 }
 
 /// Reads a body to its end; false if that is too far, or was not reached.
@@ -272,12 +294,15 @@ impl Server {
         }
     }
 
+    /// Whether one more connection may idle: a request that gets a place takes one that idles, if
+    /// there is any, so there is one for each place that is taken.
+    fn has_room(&self) -> bool {
+        self.idle.borrow().len() < self.places.available_permits()
+    }
+
     fn keep(self: Rc<Self>, connection: Open) {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| !idle.connection.sender.is_closed());
-        if idle.len() >= CONNECTIONS {
-            return;
-        }
         connection.set_idle(true);
         let (server, conn) = (Rc::downgrade(&self), connection.conn.clone());
         let expiry = Event::cancelable(move || {
