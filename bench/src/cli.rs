@@ -53,7 +53,7 @@ struct Cli {
 enum Command {
     /// Publish and play in real time; report loss, latency, join times, CPU and memory
     Run(RunArgs),
-    /// Let players come and go as fast as the server answers; report visits per second and CPU per visit
+    /// Let players come and go as fast as the server answers, or at a rate; report visits per second and CPU per visit
     Churn(ChurnArgs),
     /// Open HTTP requests and keep them; report the memory that each takes
     Hold(HoldArgs),
@@ -159,6 +159,9 @@ struct ChurnArgs {
     /// What a player waits for before it leaves (by a reset) and comes again
     #[arg(long, default_value = "status", value_enum)]
     until: Until,
+    /// Visits per second in all, spread evenly, instead of as many as the server answers
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -308,7 +311,11 @@ fn run_command(args: RunArgs) -> Result<ExitCode> {
 fn churn_command(args: ChurnArgs) -> Result<ExitCode> {
     ensure!(args.common.play.len() == 1, "churn takes one --play");
     let (mut load, watch, times) = args.common.load()?;
-    let mut report = run::churn(&mut load, &watch, times, args.until)?;
+    ensure!(
+        args.rate.is_none_or(|rate| (1.0..=1e6).contains(&rate)),
+        "--rate is from 1 to 1000000"
+    );
+    let mut report = run::churn(&mut load, &watch, times, args.until, args.rate)?;
     drop(load);
     report.label = args.common.output.label.clone();
     args.common.output.show(&Report::Churn(report))?;

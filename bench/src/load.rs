@@ -144,6 +144,8 @@ pub struct Load {
     publish: Option<Target>,
     verify_every: u64,
     until: Option<Until>,
+    /// Churn at a steady rate: from one visit of a slot to its next, in ns.
+    period: Option<u64>,
     handshake: Handshake,
     hold: bool,
     poll: Poll,
@@ -197,6 +199,7 @@ impl Load {
             publish,
             verify_every: 0,
             until: None,
+            period: None,
             handshake: Handshake::Simple,
             hold: false,
             poll: Poll::new()?,
@@ -222,9 +225,15 @@ impl Load {
         self.verify_every = n;
     }
 
-    /// Makes players leave and come again.
-    pub fn churn(&mut self, until: Until) {
+    /// Makes players leave and come again: at once, or so that there are `rate` visits a second in all.
+    pub fn churn(&mut self, until: Until, rate: Option<f64>) {
         self.until = Some(until);
+        let streams = self.streams.len() as f64;
+        if let (Some(rate), Some(group)) = (rate, self.groups.first_mut()) {
+            group.play.joins_per_s = rate;
+            let slots = f64::from(group.play.per_stream) * streams;
+            self.period = Some((slots * SECOND as f64 / rate) as u64);
+        }
     }
 
     pub fn handshake(&mut self, handshake: Handshake) {
@@ -341,7 +350,7 @@ impl Load {
                 break;
             }
             self.again.pop();
-            self.open(Some(group), stream);
+            self.open_at(Some(group), stream, self.period.map_or(now, |_| time));
         }
         let due = self.due.peek().map_or(end, |next| next.0 .0);
         let again = self.again.peek().map_or(end, |next| next.0 .0);
@@ -378,6 +387,11 @@ impl Load {
 
     /// Opens a publisher (no group) or a player.
     fn open(&mut self, group: Option<usize>, stream: u32) {
+        self.open_at(group, stream, net::now());
+    }
+
+    /// The same for one that was to be opened at `opened`: that this was late counts as its delay.
+    fn open_at(&mut self, group: Option<usize>, stream: u32, opened: u64) {
         let target = match group {
             None => self.publish.as_ref(),
             Some(group) => self.groups.get(group).map(|group| &group.play.target),
@@ -398,7 +412,6 @@ impl Load {
             Scheme::HttpFlv => Link::HttpFlv(Box::new(HttpFlv::new(verify))),
             Scheme::Floor => Link::Floor(Chunks::new(self.media.chunk_size, verify)),
         };
-        let opened = net::now();
         let socket = net::connect(&target.address);
         if let Some(group) = group.and_then(|group| self.groups.get_mut(group)) {
             group.opened += 1;
@@ -479,7 +492,8 @@ impl Load {
                         group.visits += 1;
                         group.visit.record(now - connection.opened);
                     }
-                    self.again.push(Reverse((now, player.group, connection.stream)));
+                    let due = self.period.map_or(now, |period| now.max(connection.opened + period));
+                    self.again.push(Reverse((due, player.group, connection.stream)));
                 }
                 net::close_hard(connection.socket);
             }

@@ -127,6 +127,9 @@ pub struct ChurnReport {
     /// Memory (PSS) at the window's start and end, in KiB.
     pub start_kib: u64,
     pub end_kib: u64,
+    /// Most connections that a callback server had open at a time, if there was one.
+    #[serde(default)]
+    pub callback_connections: Option<u64>,
     pub load_cpu_pct: f64,
 }
 

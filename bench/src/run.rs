@@ -121,11 +121,18 @@ pub fn run(load: &mut Load, watch: &Watch, times: Times) -> Result<RunReport> {
     })
 }
 
-pub fn churn(load: &mut Load, watch: &Watch, times: Times, until: Until) -> Result<ChurnReport> {
+/// `rate`: visits a second in all, instead of as many as the server answers.
+pub fn churn(
+    load: &mut Load,
+    watch: &Watch,
+    times: Times,
+    until: Until,
+    rate: Option<f64>,
+) -> Result<ChurnReport> {
     let timeout = seconds(times.timeout);
     load.start_publishers(seconds(times.publish), timeout)?;
     load.run_for(seconds(times.settle));
-    load.churn(until);
+    load.churn(until, rate);
     for group in 0..load.groups.len() {
         load.open_all(group);
     }
@@ -159,6 +166,7 @@ pub fn churn(load: &mut Load, watch: &Watch, times: Times, until: Until) -> Resu
         server,
         start_kib: from.usage.pss_kib,
         end_kib: to.usage.pss_kib,
+        callback_connections: None,
         load_cpu_pct: to.load_cpu_pct(&from),
     })
 }

@@ -29,8 +29,8 @@ pub enum Work {
     PullOnDemand { streams: u32 },
     /// Players that join, beside some that are there already.
     Join { present: u32, joins: u32, per_s: u32 },
-    /// Players that come and go.
-    Churn { slots: u32, until: &'static str, handshake: &'static str },
+    /// Players that come and go, at a rate or as fast as the server answers.
+    Churn { slots: u32, until: &'static str, handshake: &'static str, rate: Option<u32> },
     /// Idle requests for a file.
     Hold { requests: u32 },
 }
@@ -72,6 +72,12 @@ impl Contender {
 
     fn relay(mut self, relay: Relay) -> Self {
         self.setup.relay = relay;
+        self
+    }
+
+    fn callbacks(mut self) -> Self {
+        self.setup.callbacks = true;
+        self.variant = "oclp_play";
         self
     }
 
@@ -225,7 +231,7 @@ pub fn cases() -> Vec<Case> {
             "churn",
             "100 players connect, play and leave, again and again",
             "500k",
-            Work::Churn { slots: 100, until: "status", handshake: "simple" },
+            Work::Churn { slots: 100, until: "status", handshake: "simple", rate: None },
             everybody(),
             true,
         ),
@@ -233,9 +239,17 @@ pub fn cases() -> Vec<Case> {
             "churn-digest",
             "The same with the signed handshake",
             "500k",
-            Work::Churn { slots: 100, until: "status", handshake: "digest" },
+            Work::Churn { slots: 100, until: "status", handshake: "digest", rate: None },
             everybody(),
             false,
+        ),
+        case(
+            "plays-oclp",
+            "2000 plays a second, with and without oclp_play",
+            "500k",
+            Work::Churn { slots: 200, until: "status", handshake: "simple", rate: Some(2000) },
+            vec![ours(), ours().callbacks()],
+            true,
         ),
         case(
             "flv-1000",
@@ -333,8 +347,11 @@ impl Case {
                 }
                 add("--play", play(near, joins, per_s));
             }
-            Work::Churn { slots, until, handshake } => {
+            Work::Churn { slots, until, handshake, rate } => {
                 add("--play", play(near, slots, 2000));
+                if let Some(rate) = rate {
+                    add("--rate", rate.to_string());
+                }
                 add("--until", until.into());
                 add("--handshake", handshake.into());
             }

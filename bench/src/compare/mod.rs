@@ -18,7 +18,7 @@ use about::About;
 use anyhow::{ensure, Context, Result};
 use case::Contender;
 use serde::{Deserialize, Serialize};
-use server::{Ports, Relay, Server, Setup, Start};
+use server::{CallbackServer, Ports, Relay, Server, Setup, Start};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -194,6 +194,14 @@ impl Plan {
             servers.push(start(Setup { relay: Relay::None, ..contender.setup }, far, None)?);
             peer = Some(far);
         }
+        let mut callbacks = None;
+        if contender.setup.callbacks {
+            // beside the load: its cost is not the module's
+            let nginx = self.programs.nginx.as_ref().context("nginx is not installed")?;
+            let dir = self.dir.join("callbacks");
+            callbacks = Some(CallbackServer::start(nginx, far.http, &dir, &[self.load_core])?);
+            peer = Some(far);
+        }
         servers.push(start(contender.setup, near, peer)?);
 
         let list = |numbers: Vec<String>| numbers.join(",");
@@ -221,6 +229,10 @@ impl Plan {
         let output = child.wait_with_output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{}: {}", output.status, server::last_lines(&said));
-        Ok(serde_json::from_slice(&output.stdout)?)
+        let mut report = serde_json::from_slice(&output.stdout)?;
+        if let (Report::Churn(churn), Some(callbacks)) = (&mut report, callbacks) {
+            churn.callback_connections = Some(callbacks.most_connections()?);
+        }
+        Ok(report)
     }
 }

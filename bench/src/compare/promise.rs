@@ -111,12 +111,25 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
             ("workers-2", "ngx-rtmp, 50 ms, 1 worker"),
         ),
     );
-    outcomes.push(Outcome {
-        text: "churn: visits per second".into(),
-        limit: 9000.0,
-        at_least: true,
-        measured: value("churn", OURS, summary::visits_per_s),
-    });
+    let asked = "ngx-rtmp, oclp_play";
+    let plays = |contender| value("plays-oclp", contender, summary::visit_p99);
+    let added = plays(asked).zip(plays(OURS)).map(|(asked, plain)| asked - plain);
+    at_most("plays-oclp: p99 that callbacks add to a join, in ms", 10.0, added);
+    let most = |get| Some(results.figure("plays-oclp", asked, get)?.max);
+    at_most("plays-oclp: failed plays in any run", 0.0, most(summary::faults));
+    at_most(
+        "plays-oclp: connections to the callback server at a time",
+        64.0,
+        most(summary::callback_connections),
+    );
+    for (case, contender, limit) in [("churn", OURS, 9000.0), ("plays-oclp", asked, 1990.0)] {
+        outcomes.push(Outcome {
+            text: format!("{case}: visits per second"),
+            limit,
+            at_least: true,
+            measured: value(case, contender, summary::visits_per_s),
+        });
+    }
     outcomes
 }
 
@@ -171,6 +184,8 @@ mod tests {
             ("streams-500", ARUT),
             ("churn", OURS),
             ("churn", ARUT),
+            ("plays-oclp", OURS),
+            ("plays-oclp", "ngx-rtmp, oclp_play"),
             ("join-idle", OURS),
             ("join-1000", OURS),
             ("held-1000", OURS),

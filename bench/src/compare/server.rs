@@ -84,6 +84,8 @@ pub struct Setup {
     /// With an HTTP server beside the RTMP one.
     pub http: bool,
     pub relay: Relay,
+    /// Asks a server of callbacks, its peer, about each player.
+    pub callbacks: bool,
     /// Of the floor, which has no publishers.
     pub streams: u32,
 }
@@ -143,19 +145,33 @@ impl Server {
         let _ = fs::remove_dir_all(start.dir);
         fs::create_dir_all(start.dir.join("logs"))?;
         let program = start.command()?;
+        let mut ports = vec![start.ports.rtmp];
+        if start.setup.http {
+            ports.push(start.ports.http);
+        }
+        Self::run(start.kind.name(), program, start.dir, start.cores, &ports)
+    }
+
+    /// Runs a program and waits until it listens on `ports`.
+    fn run(
+        name: &str,
+        program: Vec<String>,
+        dir: &Path,
+        cores: &[usize],
+        ports: &[u16],
+    ) -> Result<Self> {
         let mut command = Command::new("setpriv");
         // a comparison that is killed leaves no server behind
         command.args(["--pdeathsig", "TERM", "--"]).args(program);
-        command.current_dir(start.dir).stdin(Stdio::null());
-        command.stdout(fs::File::create(start.dir.join("logs/stdout.log"))?);
-        command.stderr(fs::File::create(start.dir.join("logs/stderr.log"))?);
-        let child = cores::spawn_on(start.cores, &mut command)
-            .with_context(|| format!("{} cannot be started", start.kind.name()))?;
+        command.current_dir(dir).stdin(Stdio::null());
+        command.stdout(fs::File::create(dir.join("logs/stdout.log"))?);
+        command.stderr(fs::File::create(dir.join("logs/stderr.log"))?);
+        let child = cores::spawn_on(cores, &mut command)
+            .with_context(|| format!("{name} cannot be started"))?;
         let pid = Pid::from_child(&child);
         let mut server = Self { pidfd: pidfd_open(pid, PidfdFlags::empty())?, child };
-        server.wait_for_port(start.ports.rtmp, start.dir)?;
-        if start.setup.http {
-            server.wait_for_port(start.ports.http, start.dir)?;
+        for port in ports {
+            server.wait_for_port(*port, dir)?;
         }
         Ok(server)
     }
@@ -178,6 +194,53 @@ impl Server {
             std::thread::sleep(START_RETRY);
         }
         Ok(())
+    }
+}
+
+/// nginx as a server of callbacks that answers each with 200, and notes how many connections it has.
+#[derive(Debug)]
+pub struct CallbackServer {
+    server: Server,
+    log: PathBuf,
+}
+
+impl CallbackServer {
+    pub fn start(nginx: &Path, port: u16, dir: &Path, cores: &[usize]) -> Result<Self> {
+        let _ = fs::remove_dir_all(dir);
+        fs::create_dir_all(dir.join("logs"))?;
+        let dir = fs::canonicalize(dir)?;
+        let config = format!(
+            "daemon off;
+error_log logs/error.log warn;
+pid nginx.pid;
+events {{ worker_connections 8192; }}
+http {{
+    log_format open $connections_active;
+    access_log logs/open.log open buffer=64k;
+    keepalive_requests 1000000;
+    server {{
+        listen 127.0.0.1:{port};
+        return 200;
+    }}
+}}
+"
+        );
+        fs::write(dir.join("nginx.conf"), config)?;
+        let prefix = format!("{}/", dir.display());
+        let program = [&nginx.display().to_string(), "-p", &prefix, "-c", "nginx.conf"];
+        let program = program.map(str::to_string).to_vec();
+        let server = Server::run("the server of callbacks", program, &dir, cores, &[port])?;
+        Ok(Self { server, log: dir.join("logs/open.log") })
+    }
+
+    /// Ends it, and tells how many connections it had open at most.
+    pub fn most_connections(self) -> Result<u64> {
+        // it writes what it holds of the log when it ends
+        drop(self.server);
+        let text = fs::read_to_string(&self.log)?;
+        text.lines()
+            .map(|line| Ok(line.parse()?))
+            .try_fold(0, |most, n: Result<u64>| Ok(most.max(n?)))
     }
 }
 
@@ -295,7 +358,12 @@ impl Start<'_> {
                 application += &format!(" merge_window {ms}ms;");
             }
         }
-        if let Some(peer) = self.peer {
+        if self.setup.callbacks {
+            let peer = self.peer.context("callbacks without a peer")?;
+            let url = format!("http://127.0.0.1:{}/play", peer.http);
+            // what is not answered is to be a failed visit
+            application += &format!(" oclp_fail closed; oclp_play {url} stage=start,done;");
+        } else if let Some(peer) = self.peer {
             let verb = match self.setup.relay {
                 Relay::None => bail!("a peer without a relay"),
                 Relay::Push => "push",

@@ -264,6 +264,20 @@ pub fn visits_per_s(report: &Report) -> Option<f64> {
     }
 }
 
+pub fn visit_p99(report: &Report) -> Option<f64> {
+    match report {
+        Report::Churn(churn) => Some(churn.visit.p99),
+        _ => None,
+    }
+}
+
+pub fn callback_connections(report: &Report) -> Option<f64> {
+    match report {
+        Report::Churn(churn) => churn.callback_connections.map(|count| count as f64),
+        _ => None,
+    }
+}
+
 fn visit_p50(report: &Report) -> Option<f64> {
     match report {
         Report::Churn(churn) => Some(churn.visit.p50),
@@ -272,7 +286,7 @@ fn visit_p50(report: &Report) -> Option<f64> {
 }
 
 /// Whatever did not go as it should: messages, connections, players without a picture.
-fn faults(report: &Report) -> Option<f64> {
+pub fn faults(report: &Report) -> Option<f64> {
     let closed = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
     Some(match report {
         Report::Run(run) => {
@@ -339,6 +353,8 @@ fn columns(case: &Case) -> Vec<Column> {
             ranged("CPU µs/visit", 1, cost as Get),
             ranged("visits/s", 0, visits_per_s),
             column("visit p50 ms", 2, visit_p50),
+            column("visit p99 ms", 2, visit_p99),
+            column("callback connections", 0, callback_connections),
             column("CPU %", 1, cpu_pct),
         ],
         Work::Hold { .. } => vec![ranged("KiB/request", 2, kib_per_player as Get)],
