@@ -191,6 +191,42 @@ pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
     }
 }
 
+/// Notes that a server is being told of a stream, by the line of the configuration that `line`
+/// stands for, and counts that as if it were a client.
+pub fn telling(key: &Key, line: &[u8]) -> ClientHold {
+    tell_of(key, line, false).unwrap_or(ClientHold {
+        key: Vec::new(),
+        counted: false,
+        first: false,
+    })
+}
+
+/// The same, unless a worker tells of it already.
+pub fn telling_alone(key: &Key, line: &[u8]) -> Option<ClientHold> {
+    tell_of(key, line, true)
+}
+
+fn tell_of(key: &Key, line: &[u8], alone: bool) -> Option<ClientHold> {
+    // no stream's key has a fourth part
+    let mut key = encode(key);
+    key.extend_from_slice(line);
+    let told = zone::update(&key, |members| {
+        let free = !alone || members.iter().all(|member| member.clients == 0);
+        if free {
+            own(members).clients += 1;
+        }
+        free
+    });
+    match told {
+        Ok(true) => Some(ClientHold { key, counted: true, first: false }),
+        Ok(false) => None,
+        Err(Full) => {
+            full(&key);
+            Some(ClientHold { key, counted: false, first: false })
+        }
+    }
+}
+
 impl ClientHold {
     /// Ends the hold if it is the last of its key on this machine, or else gives it back.
     pub fn leave_if_last(self) -> Result<(), Self> {

@@ -4,13 +4,13 @@
 //! `docs/callbacks.md`.
 
 mod client;
-mod ending;
 mod notice;
 mod proc;
 mod relay;
 mod request;
 mod stream;
 mod told;
+mod turn;
 
 use std::rc::Rc;
 
@@ -109,9 +109,11 @@ async fn ask<T: 'static>(
 ) -> Option<T> {
     let (mut asker, decision) = oneshot::channel();
     task::spawn(async move {
-        if let Some(answer) = notice.start(asker.closed()).await {
-            // whoever has left drops what it would get
+        let asked = notice.start(asker.closed()).await;
+        if let Some((answer, turn)) = asked {
+            // whoever has left drops what it would get, and tells of that before another start
             let _ = asker.send(decide(notice, answer));
+            drop(turn);
         }
     })
     .detach();

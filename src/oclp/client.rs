@@ -132,11 +132,9 @@ async fn unless<T>(
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let (mut left, mut future) = (pin!(left), pin!(future));
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = future.as_mut().poll(cx) {
-            return Poll::Ready(result);
-        }
-        left.as_mut().poll(cx).map(|()| Err(Error::Left))
+    std::future::poll_fn(|cx| match left.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(Err(Error::Left)),
+        Poll::Pending => future.as_mut().poll(cx),
     })
     .await
 }

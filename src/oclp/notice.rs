@@ -6,17 +6,16 @@ use std::rc::Rc;
 use http::StatusCode;
 
 use super::client::{self, Error};
-use super::ending;
 use super::request::{about_stream, Act};
+use super::turn::{Subject, Turn};
 use crate::conf::oclp::Callback;
-use crate::live::Key;
+use crate::conf::Msec;
 use crate::nginx::clock;
 use crate::nginx::log;
-use crate::nginx::task;
 use crate::visit::Visit;
 
-/// What a notice is about: the line, by its address, and the stream.
-pub type Subject = (*const Callback, Key);
+/// The part of `timeout=` that a start may wait for its turn: enough of it has to be left to ask.
+const TURN: u64 = 2;
 
 /// A line, and the client it is applied to. For a stream or a relay that is the one that caused it.
 #[derive(Clone)]
@@ -55,42 +54,45 @@ impl Notice {
 
     /// What this is about.
     pub fn subject(&self) -> Subject {
-        (Rc::as_ptr(&self.callback), self.visit.key.clone())
+        Subject::new(&self.callback, &self.visit.key)
     }
 
-    /// Tells the server of the start, and gives its answer. `None`: `left` was ready before the
-    /// server was asked, so it does not know.
-    pub async fn start(&self, left: impl Future<Output = ()>) -> Option<Answer> {
-        let result = self.send(Act::Start, left).await;
+    /// Waits until nobody else tells the server of the same; `None` if that makes no difference.
+    pub async fn turn(&self) -> Option<Turn> {
+        match self.callback.call.in_turn() {
+            true => Some(Turn::wait(self.subject(), self.callback.timeout / TURN).await),
+            false => None,
+        }
+    }
+
+    /// Tells the server of the start, when it is its turn, and gives its answer. The turn is over
+    /// when it is known what that does. `None`: `left` was ready before the server was asked, so it
+    /// does not know.
+    pub async fn start(&self, left: impl Future<Output = ()>) -> Option<(Answer, Option<Turn>)> {
+        let began = clock::now();
+        let turn = self.turn().await;
+        // the wait is a part of the time that the start may take
+        let limit = self.callback.timeout.saturating_sub(clock::now() - began).max(1);
+        let result = self.send(Act::Start, limit, left).await;
         if let Err(Error::Left) = result {
             return None;
         }
-        Some(Answer::of(result))
+        Some((Answer::of(result), turn))
     }
 
     /// Tells the server; what it answers makes no difference.
     pub async fn tell(&self, act: Act) {
         // logged
-        let _ = self.send(act, pending()).await;
+        let _ = self.send(act, self.callback.timeout, pending()).await;
     }
 
     async fn send(
         &self,
         act: Act,
+        limit: Msec,
         left: impl Future<Output = ()>,
     ) -> Result<client::Answer, Error> {
         let Notice { callback, visit } = self;
-        let began = clock::now();
-        let mut limit = callback.timeout;
-        if act == Act::Start && callback.call.in_turn() {
-            // the wait is a part of the time that the start may take
-            let subject = self.subject();
-            if task::timeout(limit, ending::told(&subject)).await.is_none() {
-                self.log(act, &Err(Error::TimedOut));
-                return Err(Error::TimedOut);
-            }
-            limit = limit.saturating_sub(clock::now() - began).max(1);
-        }
         let target = about_stream(callback, act, &**visit);
         let resolver = &visit.app.resolver;
         let result = client::get(callback, limit, resolver, &target, left).await;

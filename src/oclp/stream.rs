@@ -55,13 +55,15 @@ pub fn enter(visit: &Rc<Visit>) -> Option<Rc<Staying>> {
 /// From the first client of this worker to its last.
 async fn stay(notice: Notice, hold: ClientHold, mut left: oneshot::Receiver<()>) {
     let updates = match hold.first {
-        true => matches!(notice.start(pending()).await, Some(Answer::Ok)),
+        true => matches!(notice.start(pending()).await, Some((Answer::Ok, _))),
         // told by another worker, or by this one before
         false => true,
     };
     if updates && notice.callback.updates {
         while task::timeout(notice.callback.update, &mut left).await.is_none() {
-            if hold.leads() {
+            // while another worker tells of an end, it is not known what comes behind it
+            let turn = if hold.leads() { notice.turn().await } else { None };
+            if turn.is_some() && hold.leads() {
                 notice.tell(Act::Update).await;
             }
         }
@@ -75,7 +77,14 @@ async fn stay(notice: Notice, hold: ClientHold, mut left: oneshot::Receiver<()>)
 /// The last one tells the end while it still counts: whoever comes meanwhile, in any worker, finds
 /// the stream told of and tells nothing, so it is for the last one to tell the new start.
 async fn leave(notice: Notice, mut hold: ClientHold) {
+    let mut turn = None;
     while let Err(last) = hold.leave_unless_last() {
+        if turn.is_none() {
+            turn = notice.turn().await;
+            // somebody may have come meanwhile
+            hold = last;
+            continue;
+        }
         if notice.callback.done {
             notice.tell(Act::Done).await;
         }

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
-use super::ending::Ending;
 use super::notice::Notice;
 use super::request::Act;
 use super::stream::Staying;
+use super::turn::Turn;
 use crate::nginx::task;
 
 /// Something that a server knows to go on. Dropped, it has ended: `done` goes out, behind an
@@ -22,7 +22,7 @@ pub struct Told {
 
 /// What is held until the server knows of the end.
 struct End {
-    _ending: Option<Ending>,
+    _turn: Option<Turn>,
     _then: Option<Rc<Staying>>,
 }
 
@@ -58,9 +58,9 @@ impl Drop for Told {
     fn drop(&mut self) {
         let Some(end) = self.end.take() else { return };
         let in_turn = self.notice.callback.call.in_turn();
-        let ending = in_turn.then(|| Ending::new(self.notice.subject()));
+        let turn = in_turn.then(|| Turn::now(self.notice.subject()));
         // see `update`
-        let _ = end.send(End { _ending: ending, _then: self.then.take() });
+        let _ = end.send(End { _turn: turn, _then: self.then.take() });
     }
 }
 

@@ -27,7 +27,7 @@ use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
 use POSIX qw/ _exit /;
-use Time::HiRes qw/ sleep time /;
+use Time::HiRes qw/ sleep stat time /;
 
 use Test::Nginx qw//;
 use Test::Nginx::Process;
@@ -115,15 +115,17 @@ sub answer_by_chance {
 sub requests {
 	my ($self, $event) = @_;
 
+	# what was read before is kept: there may be many, and they are asked for again and again
+	my $seen = $self->{seen} //= [];
 	open my $file, '<:raw', $self->{requests} or die "$self->{requests}: $!\n";
-	my @requests;
+	seek $file, $self->{read} //= 0, 0;
 	while (my $line = <$file>) {
 		# the last one may be half written
 		last if $line !~ /\n\z/;
-		my $request = JSON::PP->new()->latin1()->decode($line);
-		push @requests, $request if !defined $event || _fits($event, $request);
+		$self->{read} += length $line;
+		push @$seen, _thaw($line);
 	}
-	return @requests;
+	return defined $event ? grep { _fits($event, $_) } @$seen : @$seen;
 }
 
 # The same, once there are so many.
@@ -149,6 +151,23 @@ sub _fits {
 	return 0 if $event =~ s{^(/\S*) }{} && $1 ne $request->{path};
 	return $event eq '*' || $event eq $request->{call}
 		|| $event eq "$request->{call} $request->{act}";
+}
+
+# A request as a line, and back: names and values in turn, headers with a colon before the name.
+sub _freeze {
+	my ($request) = @_;
+	my %flat = (%$request, map { (":$_" => $request->{headers}{$_}) } keys %{$request->{headers}});
+	delete $flat{headers};
+	return join("\t", map { (my $text = $_ // '') =~ s/([\t\n%])/sprintf '%%%02x', ord $1/ge; $text } %flat)
+		. "\n";
+}
+
+sub _thaw {
+	my ($line) = @_;
+	chomp $line;
+	my %request = map { s/%([[:xdigit:]]{2})/chr hex $1/ger } split /\t/, $line, -1;
+	$request{headers}{substr $_, 1} = delete $request{$_} for grep { /^:/ } keys %request;
+	return \%request;
 }
 
 sub _write_rules {
@@ -244,7 +263,7 @@ sub _next {
 		my $answer = $self->_rule($request);
 		$request->{answer} = $answer->{hang} || defined $answer->{raw} ? 0
 			: $answer->{status} // 200;
-		print {$self->{log}} JSON::PP->new()->latin1()->encode($request), "\n";
+		print {$self->{log}} _freeze($request);
 		$self->_answer($connection, $answer);
 	}
 }
@@ -274,9 +293,7 @@ sub _parse {
 sub _rule {
 	my ($self, $request) = @_;
 
-	open my $file, '<:raw', $self->{rules} or return {};
-	local $/;
-	my $rules = JSON::PP->new()->latin1()->decode(<$file>);
+	my $rules = $self->_rules();
 	for my $i (reverse 0 .. $#$rules) {
 		next unless _fits($rules->[$i]{event}, $request);
 		my $answers = $rules->[$i]{answers};
@@ -285,6 +302,18 @@ sub _rule {
 		return $answers->[$n] // $answers->[-1];
 	}
 	return {};
+}
+
+# The rules of now; read again when they have changed.
+sub _rules {
+	my ($self) = @_;
+
+	my $version = join ' ', (stat $self->{rules})[1, 7, 9];
+	return $self->{known} if $version eq ($self->{version} // '');
+	open my $file, '<:raw', $self->{rules} or return [];
+	local $/;
+	@$self{qw/ version known /} = ($version, JSON::PP->new()->latin1()->decode(<$file>));
+	return $self->{known};
 }
 
 sub _answer {

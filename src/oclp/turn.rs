@@ -1,0 +1,105 @@
+//! Who may tell the server of a stream's start, over all workers: a start waits for the start or the
+//! end before it that the server does not know of yet, so that it never hears the end of the old
+//! one after the start of the new one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use crate::conf::oclp::Callback;
+use crate::conf::Msec;
+use crate::directory::{self, ClientHold};
+use crate::live::Key;
+use crate::nginx::task::{self, sleep};
+
+/// How often to look whether another worker has told, in milliseconds: it sends no word of that.
+const LOOK: u64 = 5;
+
+thread_local! {
+    /// What this worker tells of at the moment.
+    static OWN: RefCell<HashMap<Subject, Rc<State>>> = RefCell::default();
+}
+
+#[derive(Default)]
+struct State {
+    count: Cell<usize>,
+    less: Notify,
+}
+
+/// What is told of: a stream, by a line of the configuration. Lines of two generations are the same
+/// if they ask the same server for the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Subject {
+    key: Key,
+    line: Rc<[u8]>,
+}
+
+impl Subject {
+    pub fn new(callback: &Callback, key: &Key) -> Self {
+        let url = &callback.url;
+        let group = callback.groupid.as_deref().unwrap_or_default();
+        let parts: [&[u8]; 4] = [
+            callback.call.name().as_bytes(),
+            url.authority.as_str().as_bytes(),
+            url.target.as_bytes(),
+            group,
+        ];
+        Subject { key: key.clone(), line: parts.join(&b' ').into() }
+    }
+}
+
+/// Something that the server is being told of; dropped, it knows.
+pub struct Turn {
+    subject: Subject,
+    state: Rc<State>,
+    hold: Option<ClientHold>,
+}
+
+impl Turn {
+    /// What happens now is told of without waiting for others: an end.
+    pub fn now(subject: Subject) -> Self {
+        let hold = directory::telling(&subject.key, &subject.line);
+        Turn::with(subject, hold)
+    }
+
+    /// Waits until the server knows of what is before this, but no longer than `limit`
+    /// milliseconds.
+    pub async fn wait(subject: Subject, limit: Msec) -> Self {
+        let alone = async {
+            loop {
+                if let Some(own) = OWN.with_borrow(|own| own.get(&subject).cloned()) {
+                    own.less.notified().await;
+                } else if let Some(hold) = directory::telling_alone(&subject.key, &subject.line) {
+                    return hold;
+                } else {
+                    sleep(LOOK).await;
+                }
+            }
+        };
+        match task::timeout(limit, alone).await {
+            Some(hold) => Turn::with(subject, hold),
+            None => Turn::now(subject),
+        }
+    }
+
+    fn with(subject: Subject, hold: ClientHold) -> Self {
+        let state = OWN.with_borrow_mut(|own| own.entry(subject.clone()).or_default().clone());
+        state.count.set(state.count.get() + 1);
+        Turn { subject, state, hold: Some(hold) }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // who is woken looks there, too
+        drop(self.hold.take());
+        let left = self.state.count.get() - 1;
+        self.state.count.set(left);
+        if left == 0 {
+            OWN.with_borrow_mut(|own| own.remove(&self.subject));
+        }
+        self.state.less.notify_waiters();
+    }
+}
