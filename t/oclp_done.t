@@ -24,12 +24,14 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $LIVES = 400;
 my $SLOW = $ENV{TEST_NGINX_SLOW} || 1;
+my $LIVES = $ENV{TEST_NGINX_LONG} ? 10000 : $SLOW > 1 ? 400 : 800;
 
-my $t = Test::Nginx->new()->plan(19);
+my $t = Test::Nginx->new()->plan(29 + 2);
 
-$t->write_file_expand('nginx.conf', <<'EOC');
+# so long that what the server says in time is never too late
+my $timeout = 1000 * $SLOW . 'ms';
+$t->write_file_expand('nginx.conf', <<'EOC' =~ s/%%TIMEOUT%%/$timeout/gr);
 
 %%TEST_GLOBALS%%
 
@@ -52,10 +54,59 @@ rtmp {
             oclp_play http://127.0.0.1:8081/p stage=done timeout=300ms;
             oclp_stream http://127.0.0.1:8081/p stage=done timeout=300ms;
         }
+
+        application pull {
+            oclp_play http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
+            oclp_publish http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
+            oclp_stream http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
+            oclp_pull http://127.0.0.1:8081/p stage=update,done timeout=%%TIMEOUT%% update=10ms;
+        }
+
+        application push {
+            oclp_publish http://127.0.0.1:8081/p stage=update,done timeout=%%TIMEOUT%% update=10ms;
+            oclp_stream http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
+            oclp_push http://127.0.0.1:8081/one stage=update,done timeout=%%TIMEOUT%% update=10ms;
+            oclp_push http://127.0.0.1:8081/two stage=done timeout=%%TIMEOUT%%;
+        }
+
+        application meta {
+            oclp_meta_once off;
+            oclp_publish http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
+            oclp_stream http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
+            oclp_meta http://127.0.0.1:8081/one stage=update,done timeout=%%TIMEOUT%% update=10ms;
+            oclp_meta http://127.0.0.1:8081/two stage=done timeout=%%TIMEOUT%%;
+        }
     }
 }
 
 EOC
+
+# where it pulls from and pushes to
+
+my $core = Test::Nginx->new();
+$core->write_file_expand('nginx.conf', <<'EOC');
+
+%%TEST_GLOBALS%%
+
+daemon off;
+worker_shutdown_timeout 1s;
+
+events {
+}
+
+rtmp {
+    rtmp_auto_pull_port unix:%%TESTDIR%%/rtmp;
+
+    server {
+        listen 127.0.0.1:8083;
+        live on;
+        cache_time 1s;
+        application core { }
+    }
+}
+
+EOC
+$core->run();
 
 my $oclp = oclp_server($t, port(8081));
 $t->run();
@@ -94,24 +145,43 @@ is(scalar(dones('publish', 'refused', 0)), 0, 'left, and was not let in');
 
 # many lives, short and by chance, with reloads in between
 
-$oclp->answer($_, status => 200) for 'update', 'done', 'stream';
+my $publisher = rtmp_connect(port(8083), 'core');
+$publisher->publish('steady');
+$publisher->send_video(0, "\x17\x00\0\0\0header");
+$publisher->send_video(0, "\x17\x01\0\0\0key");
+
+my $url = 'rtmp://127.0.0.1:' . port(8083) . '/core';
+my @late = map { $_ / 200 } 0 .. 5;
+for my $call (qw/ publish play stream pull push meta /) {
+	$oclp->answer("$call $_", status => 200) for qw/ start update done /;
+}
 for my $event ('publish start', 'play start') {
-	$oclp->answer_by_chance($event, (map { { status => 200, delay => $_ / 200 } } 0 .. 5),
+	$oclp->answer_by_chance($event, (map { { status => 200, delay => $_ } } @late, @late, @late),
 		{ status => 200 }, { status => 403 }, { status => 302, delay => 0.01 }, { raw => "no\x0d\x0a" },
 		{ hang => 1 });
+}
+for my $event ('pull start', 'push start', 'meta start') {
+	my $to = $event =~ /pull/ ? "$url/steady" : $url;
+	$oclp->answer_by_chance($event,
+		(map { { status => 302, delay => $_, headers => [ Location => $to ] } } @late, @late, @late),
+		# a relay that never gets through is told of all the same
+		{ status => 302, headers => [ Location => 'rtmp://127.0.0.1:1/x' ] },
+		{ status => 200 }, { status => 404, delay => 0.01 }, { raw => "no\x0d\x0a" }, { hang => 1 });
 }
 
 my @alive;
 for my $life (1 .. $LIVES) {
-	my $role = rand() < 0.3 ? 'publish' : 'play';
+	my $app = (qw/ test pull push meta /)[rand(4)];
+	my $role = rand() < ($app =~ /push|meta/ ? 0.8 : $app eq 'pull' ? 0.15 : 0.3) ? 'publish' : 'play';
 	my $p = rtmp_open(port(8080)) or next;
 	my @steps = (
 		sub { $p->handshake() },
-		sub { $p->result($p->command('connect', { app => 'test', tcUrl => 'rtmp://h/test' })) },
+		sub { $p->result($p->command('connect', { app => $app, tcUrl => "rtmp://h/$app" })) },
 		sub { $p->create_stream() },
 		sub { $p->send_command($p->{stream}, $role, 5, undef, 'life' . int(rand(8))) },
 		sub { $p->read_status(rand(0.05)) },
-		sub { $p->send_video(0, "\x17\x00\0\0\0"); $p->read_media(0.01) },
+		sub { $p->send_video(0, "\x17\x00\0\0\0header$life") },
+		sub { $p->read_media(0.01) },
 		sub { push @alive, $p },
 	);
 	for my $step (@steps[0 .. (rand() < 0.2 ? rand(@steps) : $#steps)]) {
@@ -120,31 +190,32 @@ for my $life (1 .. $LIVES) {
 	}
 	leave($p, (qw/ close abort deleteStream /)[rand(3)]) if rand() < 0.6;
 	leave(shift @alive, (qw/ close abort /)[rand(2)]) while @alive > 20;
-	$t->reload() if $life % 100 == 50;
+	$t->reload() if $life % 200 == 50;
 }
 leave($_, 'close') for @alive;
 
-my ($admitted, $told);
+my (%began, %ended, %streams);
 wait_for {
-	($admitted, $told) = (0, 0);
-	for ($oclp->requests()) {
-		next if $_->{call} eq 'stream' || $_->{name} !~ /^life/;
-		$admitted++ if $_->{act} eq 'start' && ($_->{answer} == 200 || $_->{answer} == 0);
-		$told++ if $_->{act} eq 'done';
+	%began = %ended = %streams = ();
+	for (grep { $_->{name} =~ /^life/ } $oclp->requests()) {
+		my ($call, $act) = @$_{qw/ call act /};
+		if ($act eq 'done') {
+			$ended{$call}++;
+		} elsif ($act eq 'start') {
+			# who is let in, also without an answer; a stream always; a relay by a redirect
+			my $good = $call eq 'stream' || $_->{answer} == ($call =~ /^p(?:lay|ublish)/ ? 200 : 302);
+			$began{$call}++ if $good || $call =~ /^p(?:lay|ublish)/ && $_->{answer} == 0;
+		}
+		$streams{"$_->{app}/$_->{name}"} .= substr($act, 0, 1) if $call eq 'stream';
 	}
-	$admitted == $told;
-} 10 * $SLOW;
-cmp_ok($admitted, '>', $LIVES / 4, 'many were let in');
-is($told, $admitted, 'as many dones as were let in');
-
-my %streams;
-wait_for {
-	%streams = ();
-	$streams{$_->{name}} .= substr($_->{act}, 0, 1)
-		for grep { $_->{name} =~ /^life/ } $oclp->requests('stream');
-	!grep { $_ !~ /^(sd)+$/ } values %streams;
-} 10 * $SLOW;
+	!grep { ($began{$_} // 0) != ($ended{$_} // 0) } keys %began, keys %ended;
+} 30 * $SLOW;
+for my $call (qw/ publish play stream pull push meta /) {
+	cmp_ok($began{$call} // 0, '>', $LIVES / 100, "$call: many began");
+	is($ended{$call}, $began{$call}, "$call: as many dones");
+}
 is(join(' ', grep { $_ !~ /^(sd)+$/ } values %streams), '', 'streams begin and end in turn');
+note("$LIVES lives: ", join ', ', map { "$_ $began{$_} - $ended{$_}" } sort keys %began);
 
 # a worker that is told to leave tells of everybody
 
