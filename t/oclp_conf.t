@@ -84,6 +84,31 @@ my @cases = (
 	["oclp_proc $url", '"oclp_proc" directive is not allowed here'],
 	["oclp_connect $url", '"oclp_connect" directive is not allowed here'],
 );
+# the models of the documentation that the directives come from, as they stand there
+my @models = (<<'BASIC', <<'PULL', <<'PUSH');
+application test {
+    live on;
+    cache_time 3s;
+    idle_streams off;
+    oclp_publish http://127.0.0.1:6200/oclp/v1/publish stage=start,done args=a=c&b=d;
+    oclp_play    http://127.0.0.1:6200/oclp/v1/play    stage=start,done args=a=c&b=d;
+    oclp_stream  http://127.0.0.1:6200/oclp/v1/stream  stage=start,done args=a=c&b=d;
+}
+BASIC
+application edge {
+    live on;
+    cache_time 3s;
+    low_latency on;
+    oclp_pull     http://127.0.0.1:6200/oclp/v1/pull    stage=start,update,done args=a=c&b=d;
+    pull http://101.200.241.232:11939/core app=core;
+}
+PULL
+application pub {
+    live on;
+    #oclp_push    http://127.0.0.1:6200/oclp/v1/push    stage=start,update,done args=a=c&b=d timeout=1s;
+    oclp_meta    http://127.0.0.1:6200/oclp/v1/push    stage=start,update,done args=a=c&b=d timeout=1s;
+}
+PUSH
 # in the other blocks
 my @outside = (
 	["oclp_proc $url timeout=1s update=1s;", '', ''],
@@ -99,7 +124,7 @@ my @outside = (
 		'oclp_meta_once on; oclp_meta_type both; oclp_fail open;', ''],
 );
 
-$t->plan(@cases + @outside);
+$t->plan(@cases + @models + @outside);
 
 ###############################################################################
 
@@ -108,6 +133,8 @@ for my $case (@cases) {
 	is(conf_check($t, "rtmp { server { application live { $lines; } } }"), $expected,
 		length $lines > 100 ? substr($lines, 0, 100) . ' ...' : $lines);
 }
+is(conf_check($t, "rtmp { server { listen 127.0.0.1:8080; $_ } }"), '', 'a model: ' . (split /\n/)[0])
+	for @models;
 for my $case (@outside) {
 	my ($rtmp, $server, $expected) = @$case;
 	is(conf_check($t, "rtmp { $rtmp server { $server application live { } } }"), $expected,

@@ -14,6 +14,7 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 use lib 'lib';
 use Socket qw/ unpack_sockaddr_in /;
 use Test::Nginx;
+use Test::Nginx::FLV;
 use Test::Nginx::OCLP;
 use Test::Nginx::Process;
 use Test::Nginx::RTMP;
@@ -48,7 +49,7 @@ my %args = (
 );
 my @control = ("a\x0d\x0ab", "a\x00b", "\x7f", "a\x1fb", "\x0a");
 
-my $t = Test::Nginx->new()->plan(3 * keys(%names) + 2 * keys(%args) + @control + 8);
+my $t = Test::Nginx->new()->plan(5 * keys(%names) - 1 + 2 * keys(%args) + 5 * @control + 8);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -57,6 +58,18 @@ $t->write_file_expand('nginx.conf', <<'EOC');
 daemon off;
 
 events {
+}
+
+http {
+    %%TEST_GLOBALS_HTTP%%
+
+    server {
+        listen 127.0.0.1:8082;
+
+        location / {
+            flv_live 127.0.0.1:8080;
+        }
+    }
 }
 
 rtmp {
@@ -94,6 +107,22 @@ for my $kind (sort keys %names) {
 	is(scalar(@requests) - $seen, 1, "$kind: one request");
 	is("$requests[-1]{app} $requests[-1]{name}", "app $name $name",
 		"$kind: the bytes of the client");
+	# what is encoded, and what not, in the line as it came
+	my $encoded = $name =~ s{([^A-Za-z0-9\-._~/:\@!\$'()*,;])}{sprintf '%%%02X', ord $1}ger;
+	is($requests[-1]{line}, "GET /p?call=publish&act=start&domain=localhost&app=app%20$encoded"
+		. "&name=$encoded HTTP/1.1", "$kind: the request line");
+	$p->close();
+}
+
+# over HTTP they are encoded by the client already, and mean the same
+
+for my $kind (sort keys %names) {
+	next if $kind eq 'path';
+	my $seen = $oclp->requests('play');
+	my $name = join '', map { sprintf '%%%02x', ord } split //, $names{$kind};
+	my $p = http_flv(port(8082), "/app/$name?k=%00%0d%0a", wait => 0);
+	my $request = ($oclp->wait_requests('play', $seen + 1))[-1];
+	is($request->{name}, $names{$kind}, "$kind: the bytes of an HTTP client");
 	$p->close();
 }
 
@@ -144,6 +173,16 @@ $seen = $oclp->requests();
 for my $name (@control) {
 	$p = rtmp_connect(port(8080), 'app');
 	is($p->publish($name), 'NetStream.Publish.BadName', 'control bytes refused');
+	$p = rtmp_connect(port(8080), 'app');
+	is($p->play($name), 'NetStream.Play.StreamNotFound', 'for players, too');
+	$p = rtmp_connect(port(8080), "app$name");
+	ok($p->status() ne 'NetConnection.Connect.Success' && $p->closed(), 'in the application, too');
+	my $path = join '', map { sprintf '%%%02x', ord } split //, $name;
+	for my $uri ("/app/x$path", "/app$path/x") {
+		$p = http_flv(port(8082), $uri);
+		like($p ? $p->status() : 'closed', qr/^4\d\d$/, 'over HTTP');
+		$p->close() if $p;
+	}
 }
 is(scalar($oclp->requests()), $seen, 'nobody is asked');
 

@@ -35,7 +35,6 @@ $t->write_file_expand('nginx.conf', <<'EOC');
 %%TEST_GLOBALS%%
 
 daemon off;
-worker_rlimit_nofile 8192;
 
 events {
     worker_connections 4096;
@@ -86,7 +85,8 @@ $t->run();
 
 ###############################################################################
 
-my ($worker) = worker_pids($t);
+my $worker;
+wait_for { ($worker) = worker_pids($t) };
 my $answered = 0;
 for my $burst (1 .. $BURSTS) {
 	my @players = map {

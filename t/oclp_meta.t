@@ -1,7 +1,6 @@
 #!/usr/bin/perl
 
-# oclp_meta: a push that is asked about at the sequence headers which oclp_meta_type
-# names, once or at each change.
+# oclp_meta: a push that is asked about at a sequence header.
 
 ###############################################################################
 
@@ -24,7 +23,7 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(36);
+my $t = Test::Nginx->new()->plan(21);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -46,22 +45,6 @@ rtmp {
         application pub {
             oclp_meta http://127.0.0.1:8081/push stage=start,update,done args=a=c&b=d timeout=1s
                       update=200ms groupid=g;
-        }
-
-        application audio {
-            oclp_meta_type audio;
-            oclp_meta http://127.0.0.1:8081/push stage=done;
-        }
-
-        application both {
-            oclp_meta_type both;
-            oclp_meta http://127.0.0.1:8081/push stage=done;
-        }
-
-        application each {
-            oclp_meta_type both;
-            oclp_meta_once off;
-            oclp_meta http://127.0.0.1:8081/push stage=done;
         }
 
         application two {
@@ -125,58 +108,6 @@ video($p, 'v');
 is(scalar(asked('name', 'start', 2)), 2, 'asked again for the next publisher');
 $p->close();
 asked('name', 'done', 2);
-
-# the types
-
-$p = publisher('audio', 'audio');
-video($p, 'v');
-quiet('audio', 0, 'audio: not at a video header');
-audio($p, 'a');
-is(scalar(asked('audio', 'start', 1)), 1, 'audio: at an audio header');
-$p->close();
-is(scalar(asked('audio', 'done', 1)), 1, 'audio: done');
-
-for my $first (\&audio, \&video) {
-	my $name = 'both' . int(rand(1e9));
-	$p = publisher('both', $name);
-	$first->($p, 'x');
-	is(scalar(asked($name, 'start', 1)), 1, 'both: at the first header');
-	audio($p, 'y');
-	video($p, 'y');
-	quiet($name, 1, 'both, once: not at the second');
-	$p->close();
-	asked($name, 'done', 1);
-}
-
-# frames are no headers
-
-$p = publisher('pub', 'frames');
-$p->send_video(0, "\x17\x01\0\0\0key");
-$p->send_video(0, "\x27\x01\0\0\0inter");
-$p->send_data(0, '@setDataFrame', 'onMetaData', { width => 1 });
-quiet('frames', 0, 'frames and metadata are no headers');
-$p->close();
-
-# every change, for a line that has no relay
-
-$oclp->answer('meta start', status => 200);
-$p = publisher('each', 'each');
-video($p, 'v');
-is(scalar(asked('each', 'start', 1)), 1, 'each: the first header');
-video($p, 'v');
-quiet('each', 1, 'each: not at the same one again');
-video($p, 'w');
-is(scalar(asked('each', 'start', 2)), 2, 'each: at a changed one');
-audio($p, 'a');
-is(scalar(asked('each', 'start', 3)), 3, 'each: at one of another kind');
-$oclp->answer('meta start', status => 302, headers => [ Location => $core ]);
-video($p, 'x');
-is(scalar(asked('each', 'start', 4)), 4, 'each: asked, and a relay is made');
-wait_for { grep { $_->{name} eq 'each' } $seen->requests() };
-video($p, 'y');
-quiet('each', 4, 'each: one relay at a time');
-$p->close();
-is(scalar(asked('each', 'done', 1)), 1, 'each: done of the one relay');
 
 # the answers do what they do to a push
 

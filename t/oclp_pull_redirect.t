@@ -37,6 +37,7 @@ my @cases = (
 	["rtmp://$rtmp/core/a/b/c", undef, "rtmp client.example core a/b/c $own"],
 	["rtmp://$rtmp/core", undef, "rtmp client.example core NAME $own"],
 	["rtmp://$rtmp/core/", undef, "rtmp client.example core NAME $own"],
+	["rtmp://$rtmp/core/a%0d%0ab%00", undef, "rtmp client.example core a%0d%0ab%00 $own"],
 	["rtmp://$rtmp", undef, "rtmp client.example edge NAME $own"],
 	["rtmp://$rtmp/", undef, "rtmp client.example edge NAME $own"],
 	["rtmp://$rtmp/?k=v", undef, 'rtmp client.example edge NAME k=v'],
@@ -62,7 +63,7 @@ my @bad = (
 	["rtmp://$rtmp/core/name", "a\x0db"], ["rtmp://$rtmp/core/name", "a/b"],
 );
 
-$t->plan(@cases + 3 * @bad + 4);
+$t->plan(@cases + 3 * @bad + 8);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -159,6 +160,20 @@ my $lines = errors();
 my $p = player('self');
 wait_for { errors() > $lines };
 is(errors(), $lines + 1, 'a redirect to itself is an error');
+$p->close();
+
+# one to the server that redirects, which redirects there again, and again
+
+my $loop = 'http://127.0.0.1:' . port(8081) . '/loop';
+$oclp->answer('*', status => 302, headers => [ Location => "$loop/self" ]);
+$lines = errors();
+$p = player('loop');
+wait_for { errors() > $lines };
+is(errors(), $lines + 1, 'a redirect for ever is an error');
+my @followed = grep { $_->{path} =~ m{^/loop/} } $oclp->requests();
+cmp_ok(scalar(@followed), '>', 0, 'it is followed');
+cmp_ok(scalar(@followed), '<=', 4, 'but not for ever');
+ok(!$p->closed(0.02), 'and the player waits');
 
 ###############################################################################
 

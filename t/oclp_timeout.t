@@ -31,7 +31,7 @@ my $CLIENTS = 200;
 my $FRAME = 0.01;
 my $GAP = 0.05 * ($ENV{TEST_NGINX_SLOW} || 1);
 
-my $t = Test::Nginx->new()->plan(8);
+my $t = Test::Nginx->new()->plan(9);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -126,11 +126,14 @@ for (1 .. 50) {
 	$p->abort();
 }
 
-my ($frames, $worst) = seen($watcher);
-my (undef, $control_worst) = seen($control);
+my ($frames, $worst, $gap) = seen($watcher);
+my (undef, $control_worst, $control_gap) = seen($control);
 kill 'TERM', $_->pid() for $feeder, $pulse;
 cmp_ok($frames, '>', 100, 'frames of another stream');
 cmp_ok($worst, '<', $GAP + $control_worst, 'none of them was late');
+cmp_ok($gap, '<', $GAP + $control_gap, 'nor was there a gap between two');
+note(sprintf '%d frames; late by %.1f ms at most, gap %.1f ms; without nginx %.1f and %.1f ms', $frames,
+	map { $_ * 1000 } $worst, $gap, $control_worst, $control_gap);
 
 is(scalar($oclp->requests('play update')), 0, 'no updates');
 
@@ -151,11 +154,12 @@ sub feed {
 	});
 }
 
-# Notes how many frames come, and how long the slowest takes.
+# Notes how many frames come, how long the slowest takes, and the longest time between two.
 sub watch {
 	my ($from) = @_;
 	return in_process(sub {
-		my ($n, $worst, $over) = (0, 0, 0);
+		my ($n, $worst, $gap, $over) = (0, 0, 0, 0);
+		my $last;
 		local $SIG{TERM} = sub { $over = 1 };
 		while (!$over) {
 			my $sent;
@@ -166,11 +170,14 @@ sub watch {
 				$sent = substr($message->{payload}, 5);
 			}
 			next if length($sent) != 8;
-			my $late = time() - unpack('d', $sent);
+			my $now = time();
+			my $late = $now - unpack('d', $sent);
 			$worst = $late if $late > $worst;
+			$gap = $now - $last if defined $last && $now - $last > $gap;
+			$last = $now;
 			$n++;
 		}
-		print "$n $worst\n";
+		print "$n $worst $gap\n";
 	});
 }
 
