@@ -50,9 +50,9 @@ rtmp {
         live on;
 
         application test {
-            oclp_publish http://127.0.0.1:8081/p stage=update,done timeout=300ms update=10ms;
-            oclp_play http://127.0.0.1:8081/p stage=done timeout=300ms;
-            oclp_stream http://127.0.0.1:8081/p stage=done timeout=300ms;
+            oclp_publish http://127.0.0.1:8081/p stage=update,done timeout=%%TIMEOUT%% update=10ms;
+            oclp_play http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
+            oclp_stream http://127.0.0.1:8081/p stage=done timeout=%%TIMEOUT%%;
         }
 
         application pull {
