@@ -610,9 +610,9 @@ impl Output {
 
     /// Bytes that nginx does not have yet.
     fn queued(&self) -> usize {
+        let parts = self.parts.range(self.handed..);
         // SAFETY: the parts are ours until they are handed over.
-        let len = |part: &Box<UnsafeCell<Part>>| unsafe { (*part.get()).len() };
-        self.parts.range(self.handed..).map(len).sum()
+        parts.map(|part| unsafe { (*part.get()).len() }).sum()
     }
 
     /// The chain of the parts that nginx does not have yet, to be sent without waiting for more.
