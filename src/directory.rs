@@ -88,6 +88,14 @@ pub struct ClientHold {
     counted: bool,
     /// Whether it was the first of its key on this machine.
     pub first: bool,
+    /// Whether it wants updates, where that can't be noted for all workers.
+    updates: bool,
+}
+
+impl ClientHold {
+    fn new(key: Vec<u8>, counted: bool, first: bool) -> Self {
+        ClientHold { key, counted, first, updates: false }
+    }
 }
 
 /// While it is held, this worker is told of other workers' sources of the stream.
@@ -156,15 +164,18 @@ pub fn source(key: &Key) -> Option<Remote> {
 pub fn enter(key: &Key) -> ClientHold {
     let key = encode(key);
     let entered = zone::update(&key, |members| {
-        let first = members.iter().all(|member| member.clients == 0);
-        own(members).clients += 1;
+        let present = members.iter().find(|member| member.clients > 0);
+        let (first, updates) = present.map_or((true, 0), |member| (false, member.updates));
+        let own = own(members);
+        own.clients += 1;
+        own.updates = updates;
         first
     });
     match entered {
-        Ok(first) => ClientHold { key, counted: true, first },
+        Ok(first) => ClientHold::new(key, true, first),
         Err(Full) => {
             full(&key);
-            ClientHold { key, counted: false, first: true }
+            ClientHold::new(key, false, true)
         }
     }
 }
@@ -182,11 +193,11 @@ pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
         true
     });
     match entered {
-        Ok(true) => Some(ClientHold { key, counted: true, first: false }),
+        Ok(true) => Some(ClientHold::new(key, true, false)),
         Ok(false) => None,
         Err(Full) => {
             full(&key);
-            Some(ClientHold { key, counted: false, first: false })
+            Some(ClientHold::new(key, false, false))
         }
     }
 }
@@ -194,11 +205,7 @@ pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
 /// Notes that a server is being told of a stream, by the line of the configuration that `line`
 /// stands for, and counts that as if it were a client.
 pub fn telling(key: &Key, line: &[u8]) -> ClientHold {
-    tell_of(key, line, false).unwrap_or(ClientHold {
-        key: Vec::new(),
-        counted: false,
-        first: false,
-    })
+    tell_of(key, line, false).unwrap_or(ClientHold::new(Vec::new(), false, false))
 }
 
 /// The same, unless a worker tells of it already.
@@ -218,11 +225,11 @@ fn tell_of(key: &Key, line: &[u8], alone: bool) -> Option<ClientHold> {
         free
     });
     match told {
-        Ok(true) => Some(ClientHold { key, counted: true, first: false }),
+        Ok(true) => Some(ClientHold::new(key, true, false)),
         Ok(false) => None,
         Err(Full) => {
             full(&key);
-            Some(ClientHold { key, counted: false, first: false })
+            Some(ClientHold::new(key, false, false))
         }
     }
 }
@@ -262,12 +269,29 @@ impl ClientHold {
         }
     }
 
-    /// Whether, of the workers that have clients of the key, this is the one to speak for all.
-    pub fn leads(&self) -> bool {
-        let first = |members: &mut Vec<Member>| {
-            members.iter().find(|member| member.clients > 0).map(|member| member.pid)
+    /// Whether there are to be updates as long as there are clients, whatever workers they come to.
+    pub fn set_updates(&mut self, updates: bool) {
+        self.updates = updates;
+        if self.counted {
+            let _ = zone::update(&self.key, |members| {
+                for member in members.iter_mut() {
+                    member.updates = updates.into();
+                }
+            });
+        }
+    }
+
+    /// Whether there are to be updates and, of the workers that have clients of the key, this is the
+    /// one to send them.
+    pub fn sends_updates(&self) -> bool {
+        let sends = |members: &mut Vec<Member>| {
+            let first = members.iter().find(|member| member.clients > 0);
+            first.is_some_and(|first| first.pid == me() && first.updates != 0)
         };
-        !self.counted || zone::update(&self.key, first).ok().flatten().is_none_or(|pid| pid == me())
+        match self.counted {
+            true => zone::update(&self.key, sends).unwrap_or(self.updates),
+            false => self.updates,
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Member {
     pub source: i32,
     /// Whether the worker is told when sources come and go.
     pub interested: u32,
+    /// Whether those who ask for it are told that the key goes on; 0 or 1.
+    pub updates: u32,
 }
 
 /// [`Member::source`] of a worker that has none.
@@ -35,7 +37,7 @@ pub const NO_SOURCE: i32 = i32::MIN;
 impl Member {
     /// A worker that has nothing to do with the key yet.
     pub fn new(pid: i32) -> Self {
-        Member { pid, clients: 0, source: NO_SOURCE, interested: 0 }
+        Member { pid, clients: 0, source: NO_SOURCE, interested: 0, updates: 0 }
     }
 
     fn is_idle(&self) -> bool {
@@ -48,7 +50,7 @@ impl Member {
 pub struct Full;
 
 /// Marks a zone that this layout was written into: another version of the module must not read it.
-const LAYOUT: u64 = 0x6e67_7872_746d_7001;
+const LAYOUT: u64 = 0x6e67_7872_746d_7002;
 /// Bytes of the zone for each slot of the hash table: about what a key with one member takes.
 const BYTES_A_SLOT: usize = 256;
 

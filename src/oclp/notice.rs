@@ -80,6 +80,11 @@ impl Notice {
         Some((Answer::of(result), turn))
     }
 
+    /// Tells of a start in a turn that is taken already.
+    pub async fn start_in_turn(&self) -> Answer {
+        Answer::of(self.send(Act::Start, self.callback.timeout, pending()).await)
+    }
+
     /// Tells the server; what it answers makes no difference.
     pub async fn tell(&self, act: Act) {
         // logged

@@ -53,17 +53,18 @@ pub fn enter(visit: &Rc<Visit>) -> Option<Rc<Staying>> {
 }
 
 /// From the first client of this worker to its last.
-async fn stay(notice: Notice, hold: ClientHold, mut left: oneshot::Receiver<()>) {
-    let updates = match hold.first {
-        true => matches!(notice.start(pending()).await, Some((Answer::Ok, _))),
-        // told by another worker, or by this one before
-        false => true,
-    };
-    if updates && notice.callback.updates {
+async fn stay(notice: Notice, mut hold: ClientHold, mut left: oneshot::Receiver<()>) {
+    // if it was not the first, it was told of by another worker, or by this one before
+    if hold.first {
+        // what is answered counts for all workers
+        let answer = notice.start(pending()).await;
+        hold.set_updates(matches!(answer, Some((Answer::Ok, _))));
+    }
+    if notice.callback.updates {
         while task::timeout(notice.callback.update, &mut left).await.is_none() {
             // while another worker tells of an end, it is not known what comes behind it
-            let turn = if hold.leads() { notice.turn().await } else { None };
-            if turn.is_some() && hold.leads() {
+            let turn = if hold.sends_updates() { notice.turn().await } else { None };
+            if turn.is_some() && hold.sends_updates() {
                 notice.tell(Act::Update).await;
             }
         }
@@ -92,6 +93,6 @@ async fn leave(notice: Notice, mut hold: ClientHold) {
             Ok(()) => return,
             Err(back) => hold = back,
         }
-        notice.tell(Act::Start).await;
+        hold.set_updates(matches!(notice.start_in_turn().await, Answer::Ok));
     }
 }
