@@ -23,7 +23,7 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(22);
+my $t = Test::Nginx->new()->plan(23);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -132,6 +132,27 @@ for my $answer ([ status => 204 ], [ status => 302 ], [ status => 404 ], [ hang 
 	is(scalar(grep { $_->{name} eq $name } $oclp->requests('stream done')), 1,
 		"done after $answer->[0] $answer->[1]");
 }
+
+# whatever worker the clients are connected to, and whoever of them leaves first
+
+$oclp->answer('stream start', status => 404);
+my @last = map {
+	my $name = "nowhere$_";
+	my @clients = (publisher($name), map { player($name) } 1 .. 4);
+	wait_for { grep { $_->{name} eq $name } $oclp->requests('stream start') };
+	shift(@clients)->close() while @clients > 1;
+	$clients[0];
+} 1 .. 5;
+# as long as two updates take
+select undef, undef, undef, 0.5;
+$_->close() for @last;
+my @nowhere;
+wait_for {
+	@nowhere = grep { $_->{name} =~ /^nowhere/ } $oclp->requests('stream');
+	5 == grep { $_->{act} eq 'done' } @nowhere;
+};
+is(join(' ', sort map { $_->{act} } @nowhere), 'done ' x 5 . 'start ' x 4 . 'start',
+	'no update from any worker after 404');
 
 # the order start, done, start, done holds for every key over all workers, old and new
 
