@@ -38,17 +38,27 @@ $p->result($p->command('createStream', undef));
 my $v = player('s');
 $v->result($v->command('createStream', undef));
 # audio comes before the key frame, and its new header with it
-$p->send_audio(50, audio_frame(1));
-$p->send_audio(60, audio_header(2));
-$p->send_audio(70, audio_frame(2));
-$p->send_video(80, key_frame(2));
-
 my @got;
-while (my $message = $v->read_until(sub { $_[0]{type} == RTMP_VIDEO || $_[0]{type} == RTMP_AUDIO })) {
-	push @got, $message->{payload};
-	last if $message->{payload} eq key_frame(2);
+for my $new ([audio_frame(1)], [audio_header(2), audio_frame(2)]) {
+	$p->send_audio(50, $_) for @$new;
+	take_up_to($new->[-1]);
 }
+$p->send_video(80, key_frame(2));
+take_up_to(key_frame(2));
 is_deeply(\@got, [video_header(), audio_header(1), audio_frame(1), audio_header(2), audio_frame(2),
 	key_frame(2)], 'each header once');
+
+###############################################################################
+
+# Takes what comes, up to this.
+sub take_up_to {
+	my ($last) = @_;
+	my $message;
+	do {
+		$message = $v->read_until(sub { $_[0]{type} == RTMP_VIDEO || $_[0]{type} == RTMP_AUDIO })
+			or return;
+		push @got, $message->{payload};
+	} until $message->{payload} eq $last;
+}
 
 ###############################################################################
