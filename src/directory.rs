@@ -184,6 +184,28 @@ pub fn enter(key: &Key) -> ClientHold {
 pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
     // no stream has an empty name, so this is a key of its own
     let key = encode(&Key { server: server.into(), app: app.into(), name: [].as_slice().into() });
+    enter_one_of(key, max)
+}
+
+/// Notes that a server is being told of a stream, by the line of the configuration that `line`
+/// stands for, and counts that as if it were a client.
+pub fn telling(key: &Key, line: &[u8]) -> ClientHold {
+    let key = line_key(key, line);
+    enter_one_of(key, u32::MAX).unwrap_or(ClientHold::new(Vec::new(), false, false))
+}
+
+/// The same, unless a worker tells of it already.
+pub fn telling_alone(key: &Key, line: &[u8]) -> Option<ClientHold> {
+    enter_one_of(line_key(key, line), 1)
+}
+
+fn line_key(key: &Key, line: &[u8]) -> Vec<u8> {
+    // no stream's key has a fourth part
+    [encode(key).as_slice(), line].concat()
+}
+
+/// Counts one more of `key`, if there are fewer than `max` on this machine.
+fn enter_one_of(key: Vec<u8>, max: u32) -> Option<ClientHold> {
     let entered = zone::update(&key, |members| {
         let clients: u32 = members.iter().map(|member| member.clients).sum();
         if clients >= max {
@@ -193,38 +215,6 @@ pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
         true
     });
     match entered {
-        Ok(true) => Some(ClientHold::new(key, true, false)),
-        Ok(false) => None,
-        Err(Full) => {
-            full(&key);
-            Some(ClientHold::new(key, false, false))
-        }
-    }
-}
-
-/// Notes that a server is being told of a stream, by the line of the configuration that `line`
-/// stands for, and counts that as if it were a client.
-pub fn telling(key: &Key, line: &[u8]) -> ClientHold {
-    tell_of(key, line, false).unwrap_or(ClientHold::new(Vec::new(), false, false))
-}
-
-/// The same, unless a worker tells of it already.
-pub fn telling_alone(key: &Key, line: &[u8]) -> Option<ClientHold> {
-    tell_of(key, line, true)
-}
-
-fn tell_of(key: &Key, line: &[u8], alone: bool) -> Option<ClientHold> {
-    // no stream's key has a fourth part
-    let mut key = encode(key);
-    key.extend_from_slice(line);
-    let told = zone::update(&key, |members| {
-        let free = !alone || members.iter().all(|member| member.clients == 0);
-        if free {
-            own(members).clients += 1;
-        }
-        free
-    });
-    match told {
         Ok(true) => Some(ClientHold::new(key, true, false)),
         Ok(false) => None,
         Err(Full) => {

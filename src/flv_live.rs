@@ -500,8 +500,9 @@ impl Sink for Player {
         self.request.count_sent(bytes);
     }
 
-    fn complete(&self, rest: Data<'_>) -> io::Result<bool> {
-        self.push(&rest, 0, rest.parts.iter().map(|part| part.len()).sum());
+    fn complete(&self, frame: Data<'_>, sent: usize) -> io::Result<bool> {
+        let total: usize = frame.parts.iter().map(|part| part.len()).sum();
+        self.push(&frame, sent, total - sent);
         self.request.flush_framed()
     }
 

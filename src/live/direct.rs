@@ -188,25 +188,10 @@ impl<'a> Frame<'a> {
         if self.framing == Framing::Plain {
             cursor.pos += n as u64;
         } else if n > 0 {
-            let (parts, blocks) = self.rest(n);
             cursor.pos = self.end;
-            cursor.blocked = !cursor.sink.complete(Data { parts: &parts, blocks: &blocks })?;
+            let frame = Data { parts: &self.parts, blocks: &self.blocks };
+            cursor.blocked = !cursor.sink.complete(frame, n)?;
         }
         Ok(())
-    }
-
-    /// What is left behind the first `n` bytes.
-    fn rest(&self, n: usize) -> (Vec<IoSlice<'_>>, Vec<Option<&'a Rc<Block>>>) {
-        let mut skip = n;
-        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
-        for (part, block) in self.parts.iter().zip(&self.blocks) {
-            let start = skip.min(part.len());
-            skip -= start;
-            if let Some(part) = part.get(start..).filter(|part| !part.is_empty()) {
-                parts.push(IoSlice::new(part));
-                blocks.push(*block);
-            }
-        }
-        (parts, blocks)
     }
 }

@@ -37,8 +37,8 @@ pub trait Sink {
     }
     /// The engine has written so many bytes to that socket.
     fn sent(&self, _bytes: u64) {}
-    /// That socket took a part of a chunk; `rest` is what completes it. True if that is out, too.
-    fn complete(&self, _rest: Data<'_>) -> io::Result<bool> {
+    /// That socket took `sent` bytes of `frame`, a chunk: sends the rest. True if it is all out.
+    fn complete(&self, _frame: Data<'_>, _sent: usize) -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
     }
     /// The engine has ended this subscriber, or asks for its end.

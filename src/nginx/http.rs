@@ -379,11 +379,12 @@ impl Request {
         }
     }
 
-    /// Looks at what became of `queued` bytes: `sent` bytes.
+    /// Looks at what became of `queued` bytes, which are some: `sent` bytes.
     fn watch_filters(&self, queued: usize, sent: u64) {
         let framed = match self.get(|r| r.chunked()) {
             0 => queued,
-            _ => format!("{queued:x}\r\n\r\n").len() + queued,
+            // the size in hexadecimal digits, and two ends of lines
+            _ => queued + queued.ilog(16) as usize + 1 + b"\r\n\r\n".len(),
         };
         self.0.filters.set(match self.0.filters.get() {
             Filters::Unknown => Filters::Watched,
