@@ -148,6 +148,11 @@ impl Drop for SourceHold {
     }
 }
 
+/// Whether this worker has a publisher or a pull of the stream.
+fn has_source(key: &Key) -> bool {
+    OWN.with_borrow(|own| own.contains_key(key))
+}
+
 /// The best source of the stream in another worker.
 pub fn source(key: &Key) -> Option<Remote> {
     let best = |members: &mut Vec<Member>| {

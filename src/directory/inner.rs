@@ -125,6 +125,10 @@ impl Feed {
             }
             decode(key).ok_or(io::ErrorKind::InvalidData)?
         };
+        // what this worker takes from others itself, also from the puller, is not passed on
+        if !super::has_source(&key) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         // without a source yet: this worker's pull goes on for the players of all workers
         let stream = live::find(&key).ok_or(io::ErrorKind::NotFound)?;
         let (sink, prologue) = (self.clone(), flv::header(true, true).to_vec());
@@ -243,7 +247,9 @@ pub fn look(stream: &Rc<Stream>) -> bool {
     let key = stream.key();
     let remote = super::source(key);
     let pulling = PULLS.with_borrow(|pulls| pulls.get(key).map(|pull| pull.from));
-    if pulling.is_some() && pulling == remote {
+    let better = |from: Remote| stream.priority() > Some(from.priority);
+    // two workers that went on playing from each other would keep each other for ever
+    if pulling == remote && remote.is_some_and(|from| !better(from)) {
         return true;
     }
     // what is pulled from somewhere else is not the best source any more
