@@ -106,7 +106,8 @@ impl Members {
                 };
                 let frame = Frame::new(wire, pos, framing, &head);
                 let too_long = framing == Framing::Chunked && end - pos > MAX_CHUNK;
-                let members = self.0[framing as usize].iter_mut().enumerate();
+                // the newest first: a relay that begins when it is played is not behind all players
+                let members = self.0[framing as usize].iter_mut().enumerate().rev();
                 for (index, member) in members.filter(|(_, member)| member.pos == pos) {
                     let taken = match too_long {
                         true => Err(io::ErrorKind::WouldBlock.into()),
@@ -118,7 +119,8 @@ impl Members {
                         taken => fallen.push(Fallen { index: index as u32, pos, taken }),
                     }
                 }
-                for Fallen { index, pos, taken } in fallen.drain(..).rev() {
+                // from the last one on, so that those that move up have been dealt with
+                for Fallen { index, pos, taken } in fallen.drain(..) {
                     let slot = self.0[framing as usize][index as usize].slot as usize;
                     let Some(mut cursor) = cursors.get_mut(slot).and_then(Option::take) else {
                         continue;
