@@ -41,7 +41,7 @@ const READ_BUFFER: usize = 64 * 1024;
 const READS_A_TURN: u32 = 16;
 /// A publisher that sends more than this at a time, in bytes, is read whenever something has come:
 /// what waits must not fill the socket.
-const DEFER_BYTES: u64 = 32 * 1024;
+const DEFER_BYTES: u16 = 32 * 1024;
 /// Answers that wait for the client to read them: more than any sequence of commands needs.
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -208,6 +208,8 @@ pub struct Session {
     unread: RefCell<Vec<u8>>,
     /// What was read last ended with a message and was not much, so the next may wait a little.
     unhurried: Cell<bool>,
+    /// Input is looked for at each flush, and not announced.
+    quiet: Cell<bool>,
     /// Output outside of a subscription that the client has not taken yet.
     unsent: RefCell<Vec<u8>>,
     ended: Cell<bool>,
@@ -278,6 +280,7 @@ impl Session {
                 filter: Cell::new(Filter::ALL),
                 unread: RefCell::default(),
                 unhurried: Cell::new(false),
+                quiet: Cell::new(false),
                 unsent: RefCell::default(),
                 ended: Cell::new(false),
                 resume: call(Session::read),
@@ -373,7 +376,7 @@ impl Session {
         if more {
             self.resume.post_next();
         }
-        let moderate = self.bytes_in.get() - before <= DEFER_BYTES;
+        let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
         self.unhurried
             .set(moderate && self.unread.borrow().is_empty() && self.is_between_messages());
     }
@@ -390,6 +393,30 @@ impl Session {
         self.unhurried.get()
             && !self.conn.peer_gone()
             && matches!(&*self.role.borrow(), Role::Publisher(publishing) if publishing.publication.defer())
+    }
+
+    /// Reads what was put off, just before a flush. Where several messages came since the last one,
+    /// those that come until the next are not announced to us at all: that costs as much as reading.
+    fn collect(self: &Rc<Self>) {
+        let quiet = self.quiet.get();
+        if quiet {
+            self.conn.expect_input();
+        }
+        self.read();
+        let taken = match &*self.role.borrow() {
+            Role::Publisher(publishing) => publishing.publication.taken(),
+            _ => 0,
+        };
+        let enough = if quiet { 1 } else { 2 };
+        self.set_quiet(taken >= enough && self.defer());
+    }
+
+    /// Says whether input is announced, if it is not much.
+    fn set_quiet(&self, quiet: bool) {
+        if self.quiet.get() != quiet {
+            let announced = self.conn.announce_from(if quiet { DEFER_BYTES } else { 1 });
+            self.quiet.set(quiet && announced);
+        }
     }
 
     /// Whether input has to wait: for a decision, or because it is not wanted any more.
@@ -567,7 +594,10 @@ impl Session {
         self.decision.take();
         match self.role.take() {
             Role::None => (),
-            Role::Publisher(publishing) => drop(publishing),
+            Role::Publisher(publishing) => {
+                drop(publishing);
+                self.set_quiet(false);
+            }
             Role::Player(Viewer { subscription, .. }) => {
                 let rest = subscription.finish();
                 self.send(&rest);
@@ -681,7 +711,8 @@ impl Handler for Session {
             }
             return;
         }
-        if !self.defer() {
+        // announced nevertheless, it is too much to wait, or the end
+        if self.quiet.get() || !self.defer() {
             self.read();
         }
     }

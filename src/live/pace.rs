@@ -28,8 +28,8 @@ thread_local! {
     static WORKER_COST: Cell<f64> = const { Cell::new(0.0) };
 }
 
-/// What one flush of one stream costs in time on the processor, as a running mean; it counts into
-/// the worker's sum until dropped. Time that others take from the worker says nothing of its load.
+/// What one flush of one stream costs in time on the processor, with the reading that was put off
+/// until then, as a running mean; it counts into the worker's sum until dropped. Time that others take from the worker says nothing of its load.
 #[derive(Default)]
 pub struct Cost {
     mean: Cell<f64>,

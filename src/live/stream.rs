@@ -264,7 +264,7 @@ impl Stream {
             id
         };
         self.choose_source();
-        Ok(Publication { stream: self.clone(), id })
+        Ok(Publication { stream: self.clone(), id, taken: Cell::new(0) })
     }
 
     fn unpublish(self: &Rc<Self>, id: u64) {
@@ -344,12 +344,16 @@ impl Stream {
 
     /// One walk over all subscribers: each gets what is new in one write.
     fn flush(self: &Rc<Self>) {
-        for source in self.deferred() {
-            source.collect();
+        let ended = self.cost.of(|| {
+            for source in self.deferred() {
+                source.collect();
+            }
+            self.flush_due.set(false);
+            self.inner.borrow_mut().flush(&self.settings, clock::now())
+        });
+        if self.inner.borrow().sources.iter().any(|source| source.deferred) {
+            self.flush_soon();
         }
-        self.flush_due.set(false);
-        let now = clock::now();
-        let ended = self.cost.of(|| self.inner.borrow_mut().flush(&self.settings, now));
         self.after(ended);
     }
 
@@ -947,6 +951,7 @@ impl Inner {
 pub struct Publication {
     stream: Rc<Stream>,
     id: u64,
+    taken: Cell<u32>,
 }
 
 impl Publication {
@@ -954,6 +959,7 @@ impl Publication {
     /// when it gets there.
     pub fn append(&self, media: Media<'_>) {
         let stream = &self.stream;
+        self.taken.set(self.taken.get().wrapping_add(1));
         let info = media.info();
         let taken =
             stream.inner.borrow_mut().append(self.id, media, info.as_ref(), &stream.settings);
@@ -982,6 +988,11 @@ impl Publication {
         }
         stream.flush_soon();
         true
+    }
+
+    /// How many messages it took since this was asked last.
+    pub fn taken(&self) -> u32 {
+        self.taken.take()
     }
 
     /// The stream published to.

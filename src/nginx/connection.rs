@@ -263,6 +263,31 @@ impl Connection {
         }
     }
 
+    /// Has the kernel announce input from so many bytes on (SO_RCVLOWAT; 1 = all), or when the peer
+    /// has closed. What it does not announce is there for a read after [`Connection::expect_input`].
+    /// Says whether it does so: it can't for a unix socket.
+    pub fn announce_from(&self, bytes: u16) -> bool {
+        let c = self.c.as_ptr();
+        let bytes = libc::c_int::from(bytes);
+        // SAFETY: the connection is live, and the option's value outlives the call.
+        unsafe {
+            let len = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
+            let value = ptr::addr_of!(bytes).cast();
+            i32::from((*(*c).sockaddr).sa_family) != libc::AF_UNIX
+                && libc::setsockopt((*c).fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, value, len) == 0
+        }
+    }
+
+    /// Has the next read look for input that was not announced.
+    pub fn expect_input(&self) {
+        // SAFETY: the connection is live. "Unknown" is what nginx itself notes at a read event.
+        unsafe {
+            let rev = (*self.c.as_ptr()).read;
+            (*rev).set_ready(1);
+            (*rev).available = -1;
+        }
+    }
+
     /// Tells the peer that nothing more comes, and still reads what it sends.
     pub fn shutdown_write(&self) {
         // SAFETY: the connection is live; that the peer is gone already is seen when reading.

@@ -84,7 +84,7 @@ impl Source for Session {
     fn collect(&self) {
         if let Some(session) = self.rc() {
             let _end = super::EndOnPanic(&session);
-            session.read();
+            session.collect();
         }
     }
 }
