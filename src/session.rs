@@ -42,6 +42,10 @@ const READS_A_TURN: u32 = 16;
 /// A publisher that sends more than this at a time, in bytes, is read whenever something has come:
 /// what waits must not fill the socket.
 const DEFER_BYTES: u16 = 32 * 1024;
+/// Of a stream with no more players than this, messages are not announced while it gathers. With
+/// more, one write to each of them weighs more than to be told of the messages, and a window that
+/// begins with the first of them has fewer writes than one that begins with the flush before.
+const QUIET_PLAYERS: usize = 4;
 /// Answers that wait for the client to read them: more than any sequence of commands needs.
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -395,20 +399,23 @@ impl Session {
             && matches!(&*self.role.borrow(), Role::Publisher(publishing) if publishing.publication.defer())
     }
 
-    /// Reads what was put off, just before a flush. Where several messages came since the last one,
-    /// those that come until the next are not announced to us at all: that costs as much as reading.
+    /// Reads what was put off, just before a flush. Where several messages came since the last one
+    /// for few players, those that come until the next are not announced to us at all: that costs as
+    /// much as reading.
     fn collect(self: &Rc<Self>) {
         let quiet = self.quiet.get();
         if quiet {
             self.conn.expect_input();
         }
         self.read();
-        let taken = match &*self.role.borrow() {
-            Role::Publisher(publishing) => publishing.publication.taken(),
-            _ => 0,
+        let (taken, players) = match &*self.role.borrow() {
+            Role::Publisher(Publishing { publication, .. }) => {
+                (publication.taken(), publication.stream().players())
+            }
+            _ => (0, 0),
         };
         let enough = if quiet { 1 } else { 2 };
-        self.set_quiet(taken >= enough && self.defer());
+        self.set_quiet(taken >= enough && players <= QUIET_PLAYERS && self.defer());
     }
 
     /// Says whether input is announced, if it is not much.

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::nginx::clock;
 
-/// Flushing all streams of the worker once costs less than this, as it does with two hundred
-/// players: write at once.
-const IDLE_US: f64 = 1000.0;
+/// Flushing all streams of the worker once costs less than this, as it does with a hundred players:
+/// write at once.
+const IDLE_US: f64 = 500.0;
 /// The window is this many times what flushing everything once costs beyond that. It begins at
 /// nothing, so that a worker at the limit does not jump to and fro, and has grown to its full length
-/// where flushing takes a seventh of the time without it.
-const FACTOR: f64 = 30.0;
+/// where flushing every message would take a twentieth of the time.
+const FACTOR: f64 = 100.0;
 /// Half of the latency (p99 60 ms) that a busy worker may add: a message may come right behind a
 /// flush, and the flush itself takes a part.
 const MAX_MS: f64 = 33.0;
