@@ -194,7 +194,8 @@ impl Sink for Feed {
     }
 
     fn direct(&self) -> Option<Direct> {
-        Some(Direct { socket: self.conn.socket()?, framing: Framing::Plain })
+        let socket = self.conn.socket()?;
+        Some(Direct { socket, framing: Framing::Plain, relay: true })
     }
 
     fn sent(&self, bytes: u64) {

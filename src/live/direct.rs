@@ -23,19 +23,29 @@ pub enum Framing {
     Chunked,
 }
 
-const FRAMINGS: [Framing; 2] = [Framing::Plain, Framing::Chunked];
+/// In the order in which they are written to: first the relays, since each stands for all players
+/// behind it.
+const LISTS: [(bool, Framing); 4] = [
+    (true, Framing::Plain),
+    (true, Framing::Chunked),
+    (false, Framing::Plain),
+    (false, Framing::Chunked),
+];
 
 /// A socket that takes a stream's bytes without its owner doing anything about them.
 #[derive(Clone, Copy, Debug)]
 pub struct Direct {
     pub socket: Socket,
     pub framing: Framing,
+    /// Whose peer passes the stream on.
+    pub relay: bool,
 }
 
 /// Where a cursor is among those of its wire that are written to directly.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    framing: Framing,
+    /// Which of the lists.
+    list: u8,
     index: u32,
 }
 
@@ -49,9 +59,9 @@ struct Member {
     socket: Socket,
 }
 
-/// The subscribers of one wire that are written to directly, by their framing.
+/// The subscribers of one wire that are written to directly, by what they are.
 #[derive(Default)]
-pub(super) struct Members([Vec<Member>; FRAMINGS.len()]);
+pub(super) struct Members([Vec<Member>; LISTS.len()]);
 
 /// Subscribers that a flush has ended, and why.
 pub(super) type Ended = Vec<(Rc<dyn Sink>, End)>;
@@ -72,20 +82,21 @@ impl Members {
         if !cursor.is_steady() || cursor.direct.is_some() {
             return;
         }
-        let Some(Direct { socket, framing }) = cursor.sink.direct() else { return };
-        let members = &mut self.0[framing as usize];
-        cursor.direct = Some(Place { framing, index: members.len() as u32 });
+        let Some(Direct { socket, framing, relay }) = cursor.sink.direct() else { return };
+        let Some(list) = LISTS.iter().position(|&list| list == (relay, framing)) else { return };
+        let members = &mut self.0[list];
+        cursor.direct = Some(Place { list: list as u8, index: members.len() as u32 });
         members.push(Member { pos: cursor.pos, sent: 0, slot, socket });
     }
 
     /// Takes the cursor out, so that it may be looked at and changed.
     pub fn leave(&mut self, cursor: &mut Cursor, others: &mut [Option<Cursor>]) {
-        let Some(Place { framing, index }) = cursor.direct.take() else { return };
-        let members = &mut self.0[framing as usize];
+        let Some(Place { list, index }) = cursor.direct.take() else { return };
+        let members = &mut self.0[list as usize];
         let member = members.swap_remove(index as usize);
         if let Some(moved) = members.get(index as usize) {
             if let Some(Some(cursor)) = others.get_mut(moved.slot as usize) {
-                cursor.direct = Some(Place { framing, index });
+                cursor.direct = Some(Place { list, index });
             }
         }
         cursor.pos = member.pos;
@@ -96,18 +107,17 @@ impl Members {
     /// any more.
     pub fn flush(&mut self, wire: &Wire, cursors: &mut [Option<Cursor>], ended: &mut Ended) {
         let end = wire.end();
-        for framing in FRAMINGS {
+        for (list, &(_, framing)) in LISTS.iter().enumerate() {
             let mut fallen = Vec::new();
             // those that came between two flushes may be further on than the others
-            while let Some(pos) = self.next_pos(framing, end) {
+            while let Some(pos) = self.next_pos(list, end) {
                 let head = match framing {
                     Framing::Plain => String::new(),
                     Framing::Chunked => format!("{:x}\r\n", end - pos),
                 };
                 let frame = Frame::new(wire, pos, framing, &head);
                 let too_long = framing == Framing::Chunked && end - pos > MAX_CHUNK;
-                // the newest first: a relay that begins when it is played is not behind all players
-                let members = self.0[framing as usize].iter_mut().enumerate().rev();
+                let members = self.0[list].iter_mut().enumerate();
                 for (index, member) in members.filter(|(_, member)| member.pos == pos) {
                     let taken = match too_long {
                         true => Err(io::ErrorKind::WouldBlock.into()),
@@ -120,8 +130,8 @@ impl Members {
                     }
                 }
                 // from the last one on, so that those that move up have been dealt with
-                for Fallen { index, pos, taken } in fallen.drain(..) {
-                    let slot = self.0[framing as usize][index as usize].slot as usize;
+                for Fallen { index, pos, taken } in fallen.drain(..).rev() {
+                    let slot = self.0[list][index as usize].slot as usize;
                     let Some(mut cursor) = cursors.get_mut(slot).and_then(Option::take) else {
                         continue;
                     };
@@ -139,8 +149,8 @@ impl Members {
     }
 
     /// The position of the first one that is behind.
-    fn next_pos(&self, framing: Framing, end: u64) -> Option<u64> {
-        let mut members = self.0[framing as usize].iter();
+    fn next_pos(&self, list: usize, end: u64) -> Option<u64> {
+        let mut members = self.0[list].iter();
         members.find(|member| member.pos != end).map(|member| member.pos)
     }
 }

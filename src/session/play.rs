@@ -140,7 +140,8 @@ impl Sink for Session {
 
     fn direct(&self) -> Option<Direct> {
         let socket = self.conn.socket().filter(|_| !self.ended.get())?;
-        Some(Direct { socket, framing: Framing::Plain })
+        let relay = self.client().is_some_and(|client| client.connect.hops > 0);
+        Some(Direct { socket, framing: Framing::Plain, relay })
     }
 
     fn sent(&self, bytes: u64) {
