@@ -18,10 +18,11 @@ const FACTOR: f64 = 100.0;
 /// Half of the latency (p99 60 ms) that a busy worker may add: a message may come right behind a
 /// flush, and the flush itself takes a part.
 const MAX_MS: f64 = 33.0;
-/// Weight of the newest measurement in the running mean.
-const NEWEST: f64 = 0.5;
 /// One flush of so many is measured, as the clock of the thread costs a system call.
 const MEASURED: u32 = 8;
+/// So many measurements are kept. Their median counts: on a machine that is shared with others a
+/// flush may now and then take ten times as long, which says nothing of the worker's load.
+const KEPT: usize = 5;
 
 thread_local! {
     /// Sum over the worker's streams of what one flush costs, in microseconds.
@@ -29,38 +30,48 @@ thread_local! {
 }
 
 /// What one flush of one stream costs in time on the processor, with the reading that was put off
-/// until then, as a running mean; it counts into the worker's sum until dropped. Time that others take from the worker says nothing of its load.
+/// until then; it counts into the worker's sum until dropped.
 #[derive(Default)]
 pub struct Cost {
-    mean: Cell<f64>,
     flushes: Cell<u32>,
+    /// The last measurements, in microseconds.
+    last: Cell<[f32; KEPT]>,
+    /// What this stream has in the worker's sum.
+    counted: Cell<f64>,
 }
 
 impl Cost {
     /// Does a flush.
     pub fn of<R>(&self, flush: impl FnOnce() -> R) -> R {
         let n = self.flushes.get();
-        self.flushes.set((n + 1) % MEASURED);
-        if n > 0 {
+        self.flushes.set(n.wrapping_add(1));
+        if n % MEASURED > 0 {
             return flush();
         }
         let before = clock::thread_time();
         let result = flush();
-        self.note(clock::thread_time().saturating_sub(before));
+        self.note(n / MEASURED, clock::thread_time().saturating_sub(before));
         result
     }
 
-    fn note(&self, took: Duration) {
-        let old = self.mean.get();
-        let new = old + (took.as_secs_f64() * 1e6 - old) * NEWEST;
-        self.mean.set(new);
-        WORKER_COST.set((WORKER_COST.get() + new - old).max(0.0));
+    /// Takes the measurement of this number.
+    fn note(&self, number: u32, took: Duration) {
+        let mut last = self.last.get();
+        last[number as usize % KEPT] = took.as_secs_f32() * 1e6;
+        self.last.set(last);
+        last.sort_by(f32::total_cmp);
+        self.count(f64::from(last[KEPT / 2]));
+    }
+
+    fn count(&self, cost: f64) {
+        let old = self.counted.replace(cost);
+        WORKER_COST.set((WORKER_COST.get() + cost - old).max(0.0));
     }
 }
 
 impl Drop for Cost {
     fn drop(&mut self) {
-        WORKER_COST.set((WORKER_COST.get() - self.mean.get()).max(0.0));
+        self.count(0.0);
     }
 }
 
