@@ -23,8 +23,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// In the order in which they are written to: first the relays, since each stands for all players
-/// behind it.
+/// Relays and players, each with the framings they may ask for.
 const LISTS: [(bool, Framing); 4] = [
     (true, Framing::Plain),
     (true, Framing::Chunked),
@@ -103,11 +102,20 @@ impl Members {
         cursor.sink.sent(member.sent);
     }
 
-    /// Writes to each of them what is new in `wire`. Those that do not take it all are none of them
-    /// any more.
-    pub fn flush(&mut self, wire: &Wire, cursors: &mut [Option<Cursor>], ended: &mut Ended) {
+    /// Writes to each relay, or each player, what is new in `wire`. Those that do not take it all are
+    /// none of them any more.
+    pub fn flush(
+        &mut self,
+        relays: bool,
+        wire: &Wire,
+        cursors: &mut [Option<Cursor>],
+        ended: &mut Ended,
+    ) {
         let end = wire.end();
-        for (list, &(_, framing)) in LISTS.iter().enumerate() {
+        for (list, &(relay, framing)) in LISTS.iter().enumerate() {
+            if relay != relays {
+                continue;
+            }
             let mut fallen = Vec::new();
             // those that came between two flushes may be further on than the others
             while let Some(pos) = self.next_pos(list, end) {

@@ -750,10 +750,13 @@ impl Inner {
     fn flush(&mut self, settings: &Settings, now: u64) -> Ended {
         self.flushed = now;
         let mut ended = Vec::new();
-        for wire in &mut self.wires {
-            let mut members = mem::take(&mut wire.members);
-            members.flush(wire, &mut self.cursors, &mut ended);
-            wire.members = members;
+        // first the relays, since each stands for all players behind it
+        for relays in [true, false] {
+            for wire in &mut self.wires {
+                let mut members = mem::take(&mut wire.members);
+                members.flush(relays, wire, &mut self.cursors, &mut ended);
+                wire.members = members;
+            }
         }
         if self.has_others() {
             self.flush_others(settings, now, &mut ended);

@@ -17,7 +17,8 @@ use super::target::Target;
 use super::Line;
 use crate::conf::Msec;
 use crate::live::{
-    self, Change, Data, End, Form, Key, Kind, Sink, Stream, Subscriber, Subscription,
+    self, Change, Data, Direct, End, Form, Framing, Key, Kind, Sink, Stream, Subscriber,
+    Subscription,
 };
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
@@ -211,6 +212,15 @@ impl Sink for Out {
             Err(_) => (),
         }
         taken
+    }
+
+    fn direct(&self) -> Option<Direct> {
+        let socket = self.conn.get_ref().socket()?;
+        Some(Direct { socket, framing: Framing::Plain, relay: true })
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.conn.get_ref().count_sent(bytes);
     }
 
     fn end(&self, why: End) {
