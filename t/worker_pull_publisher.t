@@ -84,7 +84,7 @@ sub pulled {
 	my $first = player($name);
 	my $origin = rtmp_accept($server);
 	my $worker = worker_of($t, $first);
-	my $second = client_at(sub { $_[0] != $worker });
+	my $second = client_at($t, sub { $_[0] != $worker });
 	$second->play($name);
 	wait_for { inner_pulls($t)->{$worker} };
 	return ($first, $second, $origin);
@@ -92,19 +92,9 @@ sub pulled {
 
 sub publisher_at {
 	my ($worker, $name) = @_;
-	my $client = client_at(sub { $_[0] == $worker });
+	my $client = client_at($t, sub { $_[0] == $worker });
 	$client->publish($name);
 	return $client;
-}
-
-# A client of a worker that suits.
-sub client_at {
-	my ($suits) = @_;
-	for (1 .. 100) {
-		my $client = rtmp_connect(port(1935), 'live');
-		return $client if $suits->(worker_of($t, $client));
-	}
-	die "no client came to the worker\n";
 }
 
 # How many of the players get this frame.

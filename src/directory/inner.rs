@@ -376,4 +376,8 @@ impl Source for InnerSource {
     fn on_air(&self, _on_air: bool) {}
 
     fn refuse(&self, _why: &'static str) {}
+
+    fn gathered(&self) -> bool {
+        true
+    }
 }

@@ -51,6 +51,10 @@ pub trait Source {
     fn refuse(&self, why: &'static str);
     /// What [`Publication::defer`] put off is due: read what has come.
     fn collect(&self) {}
+    /// Whether what it brings was gathered before, as another worker does.
+    fn gathered(&self) -> bool {
+        false
+    }
 }
 
 /// The stream has a source of the same priority.
@@ -337,9 +341,15 @@ impl Stream {
         }
     }
 
-    /// How long to gather before one write per player.
+    /// How long to gather before one write per player. What has been gathered elsewhere waits only
+    /// for as long as the last flush is too recent.
     fn window(&self) -> u64 {
-        self.settings.merge_window.unwrap_or_else(pace::window)
+        let window = self.settings.merge_window.unwrap_or_else(pace::window);
+        let inner = self.inner.borrow();
+        match inner.source_on_air().is_some_and(|source| window > 0 && source.source.gathered()) {
+            true => window.saturating_sub(clock::now().saturating_sub(inner.flushed)),
+            false => window,
+        }
     }
 
     /// One walk over all subscribers: each gets what is new in one write.

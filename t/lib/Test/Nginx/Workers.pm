@@ -7,13 +7,14 @@ use warnings;
 use strict;
 
 use base qw/ Exporter /;
-our @EXPORT = (qw/ workers_run worker_of inner_pulls inner_takers /);
+our @EXPORT = (qw/ workers_run worker_of client_at inner_pulls inner_takers /);
 
 use Socket qw/ unpack_sockaddr_in /;
 
 use Test::Nginx;
 use Test::Nginx::Live;
 use Test::Nginx::Process;
+use Test::Nginx::RTMP;
 
 push @EXPORT, @Test::Nginx::Live::EXPORT;
 
@@ -70,6 +71,16 @@ sub worker_of {
 		return $pid if grep { (readlink($_) // '') eq "socket:[$inode]" } glob("/proc/$pid/fd/*");
 	}
 	return;
+}
+
+# A client of a worker that suits, by its process id.
+sub client_at {
+	my ($t, $suits) = @_;
+	for (1 .. 100) {
+		my $client = rtmp_connect(port(1935), 'live');
+		return $client if $suits->(worker_of($t, $client));
+	}
+	die "no client came to the worker\n";
 }
 
 # How many streams workers take from each other now: by process id, those that
