@@ -55,6 +55,8 @@ sub spawn {
 	Test::Nginx::log_core('||', join ' ', @command);
 	my $pid = fork() // die "cannot fork: $!\n";
 	if ($pid == 0) {
+		# ignored in what a shell runs in the background
+		$SIG{$_} = 'DEFAULT' for qw/ INT QUIT /;
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>', $self->{log};
 		open STDERR, '>&', \*STDOUT;
