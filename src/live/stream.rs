@@ -10,7 +10,7 @@ use rtmp_protocol::codec::{Class, Info};
 
 use crate::live::direct::Ended;
 use crate::live::media::{Headers, Kind, Media, Noted, Packet};
-use crate::live::pace::{self, Cost};
+use crate::live::pace::{self, Sockets};
 use crate::live::registry::{self, Change, Key};
 use crate::live::subscriber::{Cursor, Data, End, Filter, Head, Mode, Subscriber, Subscription};
 use crate::live::wire::{Form, Wire};
@@ -69,7 +69,7 @@ pub struct Stream {
     flush: Event,
     /// A flush is due: the event is posted or its timer runs.
     flush_due: Cell<bool>,
-    cost: Cost,
+    sockets: Sockets,
     /// Subscribers that left while the engine was at work on them.
     left: RefCell<Vec<u64>>,
 }
@@ -163,7 +163,7 @@ impl Stream {
                     }
                 }),
                 flush_due: Cell::new(false),
-                cost: Cost::default(),
+                sockets: Sockets::default(),
                 left: RefCell::default(),
                 inner: RefCell::new(Inner {
                     sources: Vec::new(),
@@ -304,6 +304,8 @@ impl Stream {
             source.on_air(true);
             self.repeat_headers();
             self.flush_soon();
+        } else {
+            self.sockets.set(0);
         }
         for sink in sinks {
             sink.source(new.is_some());
@@ -354,13 +356,15 @@ impl Stream {
 
     /// One walk over all subscribers: each gets what is new in one write.
     fn flush(self: &Rc<Self>) {
-        let ended = self.cost.of(|| {
-            for source in self.deferred() {
-                source.collect();
-            }
-            self.flush_due.set(false);
-            self.inner.borrow_mut().flush(&self.settings, clock::now())
-        });
+        for source in self.deferred() {
+            source.collect();
+        }
+        self.flush_due.set(false);
+        let ended = {
+            let inner = &mut *self.inner.borrow_mut();
+            self.sockets.set(1 + inner.cursors.len() - inner.free.len());
+            inner.flush(&self.settings, clock::now())
+        };
         if self.inner.borrow().sources.iter().any(|source| source.deferred) {
             self.flush_soon();
         }

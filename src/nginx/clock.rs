@@ -1,6 +1,4 @@
-//! Time as the event loop knows it, and as the processor does.
-
-use std::time::Duration;
+//! Time and state of the worker, as the event loop knows them.
 
 use nginx_sys::ngx_current_msec;
 
@@ -8,14 +6,6 @@ use nginx_sys::ngx_current_msec;
 pub fn now() -> u64 {
     // SAFETY: a plain word that only this thread's event loop writes.
     unsafe { ngx_current_msec as u64 }
-}
-
-/// Time that this thread has had on the processor.
-pub fn thread_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock exists for every thread, and the pointer is valid.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// Whether this worker is told to finish its sessions and leave.
