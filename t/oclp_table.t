@@ -93,6 +93,8 @@ rtmp {
 
     server {
         listen 127.0.0.1:8080;
+        # the sources say nothing more for as long as the table takes
+        ping 0;
         live on;
         cache_time 1s;
         failed_reconnect 20ms;
@@ -102,6 +104,7 @@ rtmp {
 
     server {
         listen 127.0.0.1:8083;
+        ping 0;
         live on;
         cache_time 1s;
         application core { }
