@@ -112,10 +112,8 @@ impl Members {
         ended: &mut Ended,
     ) {
         let end = wire.end();
-        for (list, &(relay, framing)) in LISTS.iter().enumerate() {
-            if relay != relays {
-                continue;
-            }
+        let lists = LISTS.iter().enumerate().filter(|(_, (relay, _))| *relay == relays);
+        for (list, &(_, framing)) in lists {
             let mut fallen = Vec::new();
             // those that came between two flushes may be further on than the others
             while let Some(pos) = self.next_pos(list, end) {

@@ -304,9 +304,8 @@ impl Stream {
             source.on_air(true);
             self.repeat_headers();
             self.flush_soon();
-        } else {
-            self.sockets.set(0);
         }
+        self.count_sockets();
         for sink in sinks {
             sink.source(new.is_some());
         }
@@ -348,10 +347,16 @@ impl Stream {
     fn window(&self) -> u64 {
         let window = self.settings.merge_window.unwrap_or_else(pace::window);
         let inner = self.inner.borrow();
-        match inner.source_on_air().is_some_and(|source| window > 0 && source.source.gathered()) {
-            true => window.saturating_sub(clock::now().saturating_sub(inner.flushed)),
-            false => window,
+        if window == 0 || !inner.source_on_air().is_some_and(|source| source.source.gathered()) {
+            return window;
         }
+        window.saturating_sub(clock::now().saturating_sub(inner.flushed))
+    }
+
+    /// The source on air or the subscribers have changed. Off air, nothing is read or written.
+    fn count_sockets(&self) {
+        let inner = self.inner.borrow();
+        self.sockets.set(inner.on_air.map_or(0, |_| 1 + inner.subscribers()));
     }
 
     /// One walk over all subscribers: each gets what is new in one write.
@@ -360,11 +365,7 @@ impl Stream {
             source.collect();
         }
         self.flush_due.set(false);
-        let ended = {
-            let inner = &mut *self.inner.borrow_mut();
-            self.sockets.set(1 + inner.cursors.len() - inner.free.len());
-            inner.flush(&self.settings, clock::now())
-        };
+        let ended = self.inner.borrow_mut().flush(&self.settings, clock::now());
         if self.inner.borrow().sources.iter().any(|source| source.deferred) {
             self.flush_soon();
         }
@@ -387,6 +388,7 @@ impl Stream {
             let id = inner.join(subscriber, &self.settings);
             (id, inner.players)
         };
+        self.count_sockets();
         if players == 1 {
             registry::changed(self, Change::Audience { some: true });
         }
@@ -404,6 +406,7 @@ impl Stream {
         let last = was > 0 && inner.players == 0;
         inner.trim(&self.settings);
         drop(inner);
+        self.count_sockets();
         if last {
             registry::changed(self, Change::Audience { some: false });
         }
@@ -521,7 +524,11 @@ impl Inner {
 
     fn has_others(&self) -> bool {
         let direct: usize = self.wires.iter().map(|wire| wire.members.len()).sum();
-        self.cursors.len() - self.free.len() > direct
+        self.subscribers() > direct
+    }
+
+    fn subscribers(&self) -> usize {
+        self.cursors.len() - self.free.len()
     }
 
     /// The number of the next packet.
