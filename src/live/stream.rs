@@ -995,6 +995,15 @@ impl Publication {
         stream.flush_soon();
     }
 
+    /// Sends what was appended, if it is to go out in this turn of the loop: now, not behind its other
+    /// events.
+    pub fn flush(&self) {
+        if self.stream.flush.is_posted() {
+            self.stream.flush.cancel();
+            self.stream.flush();
+        }
+    }
+
     /// Whether what has come may be read later, since it would only wait for the next flush, which
     /// is due then: [`Source::collect`] is called before it.
     pub fn defer(&self) -> bool {

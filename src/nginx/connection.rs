@@ -6,13 +6,15 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_close_connection, ngx_connection_t, ngx_destroy_pool, ngx_event_t, ngx_handle_read_event,
-    ngx_handle_write_event, NGX_AGAIN, NGX_OK,
+    ngx_close_connection, ngx_connection_t, ngx_destroy_pool, ngx_event_actions, ngx_event_flags,
+    ngx_event_t, ngx_handle_read_event, ngx_handle_write_event, NGX_AGAIN, NGX_OK,
+    NGX_USE_CLEAR_EVENT,
 };
 
 use crate::conf::ngx::{address_of, local_address, Address};
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
+use crate::nginx::sys::{NGX_CLEAR_EVENT, NGX_WRITE_EVENT};
 
 /// What is called when a connection becomes ready. Each call holds its own `Rc`, so a handler may
 /// close the connection it was called for.
@@ -220,6 +222,21 @@ impl Connection {
             Ok(())
         } else {
             Err(io::ErrorKind::Other.into())
+        }
+    }
+
+    /// Asks for no write events before a write falls short. A connection that nginx opens is watched
+    /// for both, and each input would come with an event that says that there is room to write.
+    pub fn ignore_writable(&self) {
+        // SAFETY: the connection is live, and of the event's module only what is set is called.
+        unsafe {
+            let wev = (*self.c.as_ptr()).write;
+            let edges = ngx_event_flags & NGX_USE_CLEAR_EVENT as usize != 0;
+            let Some(del) = ngx_event_actions.del.filter(|_| edges && (*wev).active() != 0) else {
+                return;
+            };
+            // the flag is for the read event, which stays
+            del(wev, NGX_WRITE_EVENT, NGX_CLEAR_EVENT);
         }
     }
 

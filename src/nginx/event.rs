@@ -78,14 +78,18 @@ impl Event {
         unsafe { ngx_post_event(self.event(), addr_of_mut!(ngx_posted_next_events)) };
     }
 
+    /// Whether the callback is to run in this loop turn or the next.
+    pub fn is_posted(&self) -> bool {
+        // SAFETY: see `event`.
+        unsafe { (*self.event()).posted() != 0 }
+    }
+
     /// Disarms the timer and takes the event out of the posted queue.
     pub fn cancel(&self) {
         self.clear_timer();
-        // SAFETY: see `event`; only a posted event is removed.
-        unsafe {
-            if (*self.event()).posted() != 0 {
-                ngx_delete_posted_event(self.event());
-            }
+        if self.is_posted() {
+            // SAFETY: see `event`; only a posted event is removed.
+            unsafe { ngx_delete_posted_event(self.event()) };
         }
     }
 

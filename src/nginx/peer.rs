@@ -7,7 +7,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use nginx_sys::{
@@ -44,6 +44,7 @@ pub async fn connect(address: &Address) -> io::Result<AsyncConn> {
     if pending {
         conn.connected().await?;
     }
+    conn.conn.ignore_writable();
     conn.conn.set_nodelay();
     Ok(conn)
 }
@@ -182,8 +183,16 @@ pub struct AsyncConn {
     lasting: Cell<bool>,
 }
 
+/// Whoever reads a connection within the event that tells of input. A task is polled behind all
+/// events of the loop's turn, and by way of every future around the read.
+pub trait Reader {
+    /// There is something to read, or nginx wants the connection closed.
+    fn readable(self: Rc<Self>);
+}
+
 #[derive(Default)]
 struct Wakers {
+    reader: RefCell<Option<Weak<dyn Reader>>>,
     read: Cell<Option<Waker>>,
     write: Cell<Option<Waker>>,
     /// How often the socket became writable, and how many of these [`AsyncConn::writable`] told.
@@ -201,7 +210,11 @@ impl Wakers {
 
 impl Handler for Wakers {
     fn readable(self: Rc<Self>) {
-        Self::wake(&self.read);
+        let reader = self.reader.borrow().as_ref().and_then(Weak::upgrade);
+        match reader {
+            Some(reader) => reader.readable(),
+            None => Self::wake(&self.read),
+        }
         if clock::exiting() {
             // nginx may be closing idle connections outside of its loop, and what is posted there
             // would wait for the next event
@@ -246,18 +259,29 @@ impl AsyncConn {
         self.lasting.set(lasting);
     }
 
-    /// Reads what is there into `buf`: `Ok(0)` is the peer's end.
-    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+    /// Has `reader` read at each event from now on, for as long as it lives, instead of a task.
+    pub fn set_reader(&self, reader: Weak<dyn Reader>) {
+        self.wakers.reader.replace(Some(reader));
+    }
+
+    /// Reads what is there into `buf`: `Ok(0)` is the peer's end, `WouldBlock` nothing yet.
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         if self.conn.wants_close() && !self.lasting.get() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        match self.conn.recv(buf) {
+        let result = self.conn.recv(buf);
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            self.conn.await_readable()?;
+        }
+        result
+    }
+
+    /// The same for a task, which is woken when there is more.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.try_read(buf) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.wakers.read.set(Some(cx.waker().clone()));
-                match self.conn.await_readable() {
-                    Ok(()) => Poll::Pending,
-                    Err(error) => Poll::Ready(Err(error)),
-                }
+                Poll::Pending
             }
             result => Poll::Ready(result),
         }

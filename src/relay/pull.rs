@@ -361,7 +361,7 @@ impl Relay for Pull {
 
     async fn run(&self, session: Session) -> Failure {
         match session {
-            Session::Rtmp(peer, mut feed) => peer.play(&mut feed).await,
+            Session::Rtmp(peer, feed) => peer.play(feed).await,
             Session::Flv(client, mut feed) => client.play(&mut feed).await,
         }
     }
@@ -405,6 +405,13 @@ impl Source for Quiet {
 impl Feed {
     fn new(stream: &Rc<Stream>) -> Self {
         Feed { stream: stream.clone(), publication: None }
+    }
+
+    /// Sends what has come, unless it is gathered: see [`Publication::flush`].
+    pub fn flush(&self) {
+        if let Some(publication) = &self.publication {
+            publication.flush();
+        }
     }
 
     /// Takes an RTMP message of an origin: media, alone or in an aggregate.

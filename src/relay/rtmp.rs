@@ -5,8 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::task::Poll;
 
 use rtmp_protocol::amf0::Value;
 use rtmp_protocol::chunk::{ChunkReader, Limits, MAX_HEADER};
@@ -22,9 +23,10 @@ use super::reconnect::{Failure, Refused};
 use super::target::Target;
 use crate::conf::{Msec, ServerConf};
 use crate::nginx::clock;
-use crate::nginx::peer::AsyncConn;
+use crate::nginx::guard::guard;
+use crate::nginx::peer::{AsyncConn, Reader};
 use crate::nginx::random;
-use crate::nginx::task::{self, next_turn, race, sleep, timeout};
+use crate::nginx::task::{self, next_turn, race, sleep, timeout, Signal};
 use crate::visit::Visit;
 
 /// What is read at once. All relays of a worker share the buffer, since each message is used up
@@ -249,21 +251,16 @@ impl Peer {
     }
 
     /// Feeds what the server sends into a stream, until that ends.
-    pub async fn play(mut self, feed: &mut Feed) -> Failure {
+    pub async fn play(mut self, mut feed: Feed) -> Failure {
         let unsent = Rc::new(self.unsent());
         let silence =
             silence(self.ping, self.ping_timeout, self.heard.last.clone(), unsent.clone());
-        let media = async {
-            let ended = self.messages(&*unsent, |message| {
-                if is_media(message) {
-                    feed.message(message)?;
-                    return Ok(None);
-                }
-                ending(message)
-            });
-            ended.await.unwrap_or_else(|failure| failure)
-        };
-        race(silence, media).await
+        match self.handle_unread(&&*unsent, &mut feeding(&mut feed)) {
+            Ok(None) => (),
+            Ok(Some(failure)) | Err(failure) => return failure,
+        }
+        let inlet = Inlet::open(self, feed, unsent);
+        race(silence, inlet.ended()).await
     }
 
     /// Sends answers at once where nothing else is sent.
@@ -290,19 +287,16 @@ impl Peer {
         reply: impl Reply,
         mut f: impl FnMut(&Message<'_>) -> Result<Option<T>, Failure>,
     ) -> Result<T, Failure> {
-        // what came behind the last message that was waited for
-        let mut unread = std::mem::take(&mut self.unread);
-        let mut input = unread.as_slice();
-        let result = self.handle(&mut input, &reply, &mut f);
-        self.unread.extend_from_slice(input);
-        unread.clear();
-        if let Some(result) = result? {
+        if let Some(result) = self.handle_unread(&reply, &mut f)? {
             return Ok(result);
         }
         loop {
             for _ in 0..READS_A_TURN {
-                let read = poll_fn(|cx| self.poll_messages(cx, &reply, &mut f)).await?;
-                if let Some(result) = read {
+                let read = poll_fn(|cx| {
+                    let conn = self.conn.clone();
+                    self.receive(|room| conn.poll_read(cx, room), &reply, &mut f)
+                });
+                if let Some(result) = read.await? {
                     return Ok(result);
                 }
             }
@@ -310,10 +304,23 @@ impl Peer {
         }
     }
 
-    /// Reads once, and handles what came.
-    fn poll_messages<T>(
+    /// Handles what came behind the last message that was waited for.
+    fn handle_unread<T>(
         &mut self,
-        cx: &mut Context<'_>,
+        reply: &impl Reply,
+        f: &mut impl FnMut(&Message<'_>) -> Result<Option<T>, Failure>,
+    ) -> Result<Option<T>, Failure> {
+        let unread = std::mem::take(&mut self.unread);
+        let mut input = unread.as_slice();
+        let result = self.handle(&mut input, reply, f);
+        self.unread.extend_from_slice(input);
+        result
+    }
+
+    /// Reads once, and handles what came.
+    fn receive<T>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
         reply: &impl Reply,
         f: &mut impl FnMut(&Message<'_>) -> Result<Option<T>, Failure>,
     ) -> Poll<Result<Option<T>, Failure>> {
@@ -324,7 +331,7 @@ impl Peer {
                 buffer.resize(kept + READ_BUFFER, 0);
             }
             let (before, room) = buffer.split_at_mut(kept);
-            let n = match self.conn.poll_read(cx, room) {
+            let n = match read(room) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(error))),
                 Poll::Ready(Ok(0)) => {
@@ -369,6 +376,77 @@ impl Peer {
             return Err(Failure::new("the server does not read the answers it asks for"));
         }
         Ok(result)
+    }
+}
+
+/// An established play. Messages are handled within the event that brings them: each stands for
+/// all players behind it.
+struct Inlet {
+    source: RefCell<(Peer, Feed)>,
+    unsent: Rc<Unsent>,
+    ended: RefCell<Option<Failure>>,
+    /// It has ended, or goes on reading in the next turn of the loop.
+    news: Signal,
+}
+
+impl Inlet {
+    fn open(peer: Peer, feed: Feed, unsent: Rc<Unsent>) -> Rc<Self> {
+        let conn = peer.conn();
+        let inlet = Rc::new(Inlet {
+            source: RefCell::new((peer, feed)),
+            unsent,
+            ended: RefCell::default(),
+            news: Signal::new(),
+        });
+        let reader: Weak<dyn Reader> = Rc::downgrade(&(inlet.clone() as Rc<dyn Reader>));
+        conn.set_reader(reader);
+        inlet.clone().readable();
+        inlet
+    }
+
+    async fn ended(self: Rc<Self>) -> Failure {
+        loop {
+            self.news.wait().await;
+            if let Some(failure) = self.ended.take() {
+                return failure;
+            }
+            next_turn().await;
+            self.clone().readable();
+        }
+    }
+
+    /// Reads what there is, and gives why nothing more comes.
+    fn read(&self) -> Result<(), Failure> {
+        let (peer, feed) = &mut *self.source.borrow_mut();
+        let conn = peer.conn();
+        for _ in 0..READS_A_TURN {
+            let read = |room: &mut [u8]| match conn.try_read(room) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                result => Poll::Ready(result),
+            };
+            match peer.receive(read, &&*self.unsent, &mut feeding(feed)) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(None)) => (),
+                Poll::Ready(Ok(Some(failure)) | Err(failure)) => return Err(failure),
+            }
+        }
+        self.news.set();
+        Ok(())
+    }
+}
+
+impl Reader for Inlet {
+    fn readable(self: Rc<Self>) {
+        if self.ended.borrow().is_some() {
+            return;
+        }
+        let result = guard("a pull", || self.read());
+        self.source.borrow().1.flush();
+        let result = result.unwrap_or_else(|| Err(Failure::new("internal error")));
+        if let Err(failure) = result {
+            self.ended.replace(Some(failure));
+            self.news.set();
+        }
     }
 }
 
@@ -502,6 +580,19 @@ pub fn refusal<T>(message: &Message<'_>) -> Result<Option<T>, Failure> {
     Ok(None)
 }
 
+/// Takes what a server sends to a player, and gives why it ends.
+fn feeding<'a>(
+    feed: &'a mut Feed,
+) -> impl FnMut(&Message<'_>) -> Result<Option<Failure>, Failure> + 'a {
+    |message| {
+        if is_media(message) {
+            feed.message(message)?;
+            return Ok(None);
+        }
+        ending(message)
+    }
+}
+
 /// Whether the origin's publisher has left.
 fn ending(message: &Message<'_>) -> Result<Option<Failure>, Failure> {
     let ended = || Ok(Some(Failure::new("the publisher has left")));
@@ -542,7 +633,7 @@ fn refused(command: &Command) -> Failure {
     Failure { refused, ..failure }
 }
 
-fn broken(error: std::io::Error) -> Failure {
+fn broken(error: io::Error) -> Failure {
     Failure::new(format!("connection failed: {error}"))
 }
 
