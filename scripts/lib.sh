@@ -101,9 +101,9 @@ install_node_media_server() {
 		npm install --no-audit --no-fund --prefix "$dir" "$node_media_server"
 }
 
-# apt-get update, unless every package given can be downloaded by the lists that are there
+# apt-get update, unless all packages given and what they need can be had by the lists that are there
 fresh_lists() {
-	apt-get download --print-uris "$@" >/dev/null 2>&1 ||
+	apt-get install --simulate --no-install-recommends "$@" >/dev/null 2>&1 ||
 		step "updating apt's lists" quiet "$target/log/apt-update.log" as_root apt-get update
 }
 
