@@ -76,7 +76,7 @@ need_packages() {
 	[ ${#missing[@]} = 0 ] && return
 	[ "$may_install" = yes ] ||
 		die "missing ($why): apt-get install --no-install-recommends ${missing[*]}"
-	fresh_lists "${missing[@]}"
+	fresh_lists install --simulate --no-install-recommends "${missing[@]}"
 	step "installing ${missing[*]} ($why)" quiet "$target/log/apt.log" \
 		as_root env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends "${missing[@]}"
@@ -101,9 +101,9 @@ install_node_media_server() {
 		npm install --no-audit --no-fund --prefix "$dir" "$node_media_server"
 }
 
-# apt-get update, unless all packages given and what they need can be had by the lists that are there
+# fresh_lists APT-GET-ARGUMENT...: apt-get update, unless apt-get can do this by the lists that are there
 fresh_lists() {
-	apt-get install --simulate --no-install-recommends "$@" >/dev/null 2>&1 ||
+	apt-get "$@" >/dev/null 2>&1 ||
 		step "updating apt's lists" quiet "$target/log/apt-update.log" as_root apt-get update
 }
 
