@@ -260,31 +260,34 @@ impl AsyncConn {
     }
 
     /// Has `reader` read at each event from now on, for as long as it lives, instead of a task.
-    pub fn set_reader(&self, reader: Weak<dyn Reader>) {
+    pub fn set_reader(&self, reader: Weak<impl Reader + 'static>) {
         self.wakers.reader.replace(Some(reader));
     }
 
-    /// Reads what is there into `buf`: `Ok(0)` is the peer's end, `WouldBlock` nothing yet.
-    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    /// Reads what is there into `buf`: `Ok(0)` is the peer's end. While there is nothing, the next
+    /// event is for the reader.
+    pub fn try_read(&self, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.conn.wants_close() && !self.lasting.get() {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        let result = self.conn.recv(buf);
-        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-            self.conn.await_readable()?;
+        match self.conn.recv(buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match self.conn.await_readable() {
+                    Ok(()) => Poll::Pending,
+                    Err(error) => Poll::Ready(Err(error)),
+                }
+            }
+            result => Poll::Ready(result),
         }
-        result
     }
 
     /// The same for a task, which is woken when there is more.
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        match self.try_read(buf) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.wakers.read.set(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-            result => Poll::Ready(result),
+        let read = self.try_read(buf);
+        if read.is_pending() {
+            self.wakers.read.set(Some(cx.waker().clone()));
         }
+        read
     }
 
     /// Writes a prefix of `data`, which must not be empty.

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::io;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::Poll;
 
 use rtmp_protocol::amf0::Value;
@@ -292,11 +292,10 @@ impl Peer {
         }
         loop {
             for _ in 0..READS_A_TURN {
-                let read = poll_fn(|cx| {
-                    let conn = self.conn.clone();
-                    self.receive(|room| conn.poll_read(cx, room), &reply, &mut f)
+                let received = poll_fn(|cx| {
+                    self.receive(|conn, room| conn.poll_read(cx, room), &reply, &mut f)
                 });
-                if let Some(result) = read.await? {
+                if let Some(result) = received.await? {
                     return Ok(result);
                 }
             }
@@ -320,7 +319,7 @@ impl Peer {
     /// Reads once, and handles what came.
     fn receive<T>(
         &mut self,
-        read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+        read: impl FnOnce(&AsyncConn, &mut [u8]) -> Poll<io::Result<usize>>,
         reply: &impl Reply,
         f: &mut impl FnMut(&Message<'_>) -> Result<Option<T>, Failure>,
     ) -> Poll<Result<Option<T>, Failure>> {
@@ -331,7 +330,7 @@ impl Peer {
                 buffer.resize(kept + READ_BUFFER, 0);
             }
             let (before, room) = buffer.split_at_mut(kept);
-            let n = match read(room) {
+            let n = match read(&self.conn, room) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(error))),
                 Poll::Ready(Ok(0)) => {
@@ -398,8 +397,7 @@ impl Inlet {
             ended: RefCell::default(),
             news: Signal::new(),
         });
-        let reader: Weak<dyn Reader> = Rc::downgrade(&(inlet.clone() as Rc<dyn Reader>));
-        conn.set_reader(reader);
+        conn.set_reader(Rc::downgrade(&inlet));
         inlet.clone().readable();
         inlet
     }
@@ -418,13 +416,8 @@ impl Inlet {
     /// Reads what there is, and gives why nothing more comes.
     fn read(&self) -> Result<(), Failure> {
         let (peer, feed) = &mut *self.source.borrow_mut();
-        let conn = peer.conn();
         for _ in 0..READS_A_TURN {
-            let read = |room: &mut [u8]| match conn.try_read(room) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-                result => Poll::Ready(result),
-            };
-            match peer.receive(read, &&*self.unsent, &mut feeding(feed)) {
+            match peer.receive(AsyncConn::try_read, &&*self.unsent, &mut feeding(feed)) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(None)) => (),
                 Poll::Ready(Ok(Some(failure)) | Err(failure)) => return Err(failure),
