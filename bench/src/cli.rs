@@ -114,6 +114,9 @@ struct Common {
     /// Seconds after the window in which its messages may still arrive
     #[arg(long, default_value_t = 0.8, value_name = "S")]
     drain: f64,
+    /// Never sleep, so that latency does not hold the time that the kernel takes to wake this program; takes a whole core
+    #[arg(long)]
+    busy_poll: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -432,6 +435,7 @@ impl Common {
         let mut load =
             Load::new(self.media.open()?, self.publish.clone(), self.streams, &self.play)?;
         load.handshake(self.handshake);
+        load.busy_poll(self.busy_poll);
         load.progress = Progress::new(self.output.progress);
         Ok((load, self.output.watch(), times))
     }

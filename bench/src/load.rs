@@ -245,6 +245,11 @@ impl Load {
         self.hold = true;
     }
 
+    /// Never sleeps, if so.
+    pub fn busy_poll(&mut self, busy: bool) {
+        self.poll.busy = busy;
+    }
+
     pub fn media(&self) -> &Media {
         &self.media
     }

@@ -122,6 +122,9 @@ pub struct Event {
 pub struct Poll {
     epoll: OwnedFd,
     raw: Vec<epoll::Event>,
+    /// Look again and again instead of sleeping: to be woken takes the kernel longer than some
+    /// servers take to pass a message on.
+    pub busy: bool,
 }
 
 /// Events taken per turn: more would let timers run late.
@@ -130,7 +133,7 @@ const EVENTS_PER_TURN: usize = 128;
 impl Poll {
     pub fn new() -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll")?;
-        Ok(Self { epoll, raw: Vec::with_capacity(EVENTS_PER_TURN) })
+        Ok(Self { epoll, raw: Vec::with_capacity(EVENTS_PER_TURN), busy: false })
     }
 
     pub fn add(&self, socket: impl AsFd, token: u64, write: bool) -> rustix::io::Result<()> {
@@ -143,7 +146,7 @@ impl Poll {
 
     /// Fills `events` with what happened until `until` (a `now()`).
     pub fn wait(&mut self, until: u64, events: &mut Vec<Event>) {
-        let left = until.saturating_sub(now());
+        let left = if self.busy { 0 } else { until.saturating_sub(now()) };
         let timeout = Timespec { tv_sec: (left / SECOND) as i64, tv_nsec: (left % SECOND) as i64 };
         self.raw.clear();
         events.clear();

@@ -367,6 +367,10 @@ impl Case {
         add("--media", self.media.into());
         add("--window", pace.window.to_string());
         add("--warm-up", pace.warm_up.to_string());
+        // what a hop adds is about as much as it takes to wake the load generator
+        if matches!(self.work, Work::Relay { .. }) {
+            words.push("--busy-poll".into());
+        }
         let verb = if matches!(self.work, Work::Churn { .. }) { "churn" } else { "run" };
         [vec![verb.into()], words].concat()
     }

@@ -70,6 +70,17 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
     let per_stream = |contender| value("streams-500", contender, summary::kib_per_stream);
     at_most("streams-500, cache off: KiB per stream", 100.0, per_stream("ngx-rtmp, cache off"));
     at_most("streams-500, cache 3 s: KiB per stream", 350.0, per_stream("ngx-rtmp, cache 3 s"));
+    for case in ["relay-push", "relay-pull"] {
+        let hop = |contender| value(case, contender, summary::hop_p50);
+        let by_its = hop(OURS).zip(hop(ARUT)).map(|(ours, its)| ours / its);
+        let text = format!("{case}: p50 that a hop adds by libnginx-mod-rtmp's");
+        at_most(&text, 1.0, by_its);
+    }
+    at_most(
+        "pull-on-demand: first key frame, p99 in ms",
+        20.0,
+        value("pull-on-demand", OURS, summary::key_p99),
+    );
     at_most(
         "churn: CPU per visit by libnginx-mod-rtmp's",
         0.9,
@@ -182,6 +193,11 @@ mod tests {
             ("streams-500", "ngx-rtmp, cache off"),
             ("streams-500", "ngx-rtmp, cache 3 s"),
             ("streams-500", ARUT),
+            ("relay-push", OURS),
+            ("relay-push", ARUT),
+            ("relay-pull", OURS),
+            ("relay-pull", ARUT),
+            ("pull-on-demand", OURS),
             ("churn", OURS),
             ("churn", ARUT),
             ("plays-oclp", OURS),

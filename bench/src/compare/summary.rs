@@ -223,6 +223,11 @@ fn first_p50(report: &Report) -> Option<f64> {
     Some(of_run(report)?.groups.first()?.latency.p50)
 }
 
+/// What the way through the second server adds.
+pub fn hop_p50(report: &Report) -> Option<f64> {
+    Some(p50(report)? - first_p50(report)?)
+}
+
 pub fn p99(report: &Report) -> Option<f64> {
     Some(last_group(report)?.latency.p99)
 }
@@ -336,8 +341,9 @@ fn columns(case: &Case) -> Vec<Column> {
         }
         Work::Relay { .. } => {
             vec![
-                column("first server p50 ms", 2, first_p50 as Get),
-                column("second p50 ms", 2, p50),
+                column("first server p50 ms", 3, first_p50 as Get),
+                column("second p50 ms", 3, p50),
+                ranged("hop p50 ms", 3, hop_p50),
                 column("second p99 ms", 1, p99),
                 column("CPU %", 2, cpu_pct),
             ]
