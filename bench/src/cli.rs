@@ -114,7 +114,7 @@ struct Common {
     /// Seconds after the window in which its messages may still arrive
     #[arg(long, default_value_t = 0.8, value_name = "S")]
     drain: f64,
-    /// Never sleep, so that latency does not hold the time that the kernel takes to wake this program; takes a whole core
+    /// Never sleep: a server then pays for no wake-ups of this program, and latency does not hold them; takes a whole core
     #[arg(long)]
     busy_poll: bool,
     #[command(flatten)]

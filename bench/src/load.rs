@@ -149,6 +149,9 @@ pub struct Load {
     handshake: Handshake,
     hold: bool,
     poll: Poll,
+    /// Time in which it looked for something to do in vain, in ns, and since when it does so.
+    idle: u64,
+    idle_since: Option<u64>,
     events: Vec<Event>,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
@@ -203,6 +206,8 @@ impl Load {
             handshake: Handshake::Simple,
             hold: false,
             poll: Poll::new()?,
+            idle: 0,
+            idle_since: None,
             events: Vec::new(),
             connections: Vec::new(),
             free: Vec::new(),
@@ -248,6 +253,11 @@ impl Load {
     /// Never sleeps, if so.
     pub fn busy_poll(&mut self, busy: bool) {
         self.poll.busy = busy;
+    }
+
+    /// How long it has waited without sleeping, in s.
+    pub fn idle_s(&self) -> f64 {
+        self.idle as f64 / SECOND as f64
     }
 
     pub fn media(&self) -> &Media {
@@ -343,12 +353,15 @@ impl Load {
     /// One turn of the loop: what is due, then what happens on the sockets until `end` or the next due time.
     fn turn(&mut self, end: u64) {
         let now = net::now();
+        let idle_since = self.idle_since.take().unwrap_or(now);
+        let mut idle = self.poll.busy;
         while let Some(&Reverse((time, stream))) = self.due.peek() {
             if time > now {
                 break;
             }
             self.due.pop();
             self.publish_due(stream);
+            idle = false;
         }
         while let Some(&Reverse((time, group, stream))) = self.again.peek() {
             if time > now {
@@ -356,6 +369,7 @@ impl Load {
             }
             self.again.pop();
             self.open_at(Some(group), stream, self.period.map_or(now, |_| time));
+            idle = false;
         }
         let due = self.due.peek().map_or(end, |next| next.0 .0);
         let again = self.again.peek().map_or(end, |next| next.0 .0);
@@ -363,11 +377,17 @@ impl Load {
         self.poll.wait(end.min(due).min(again), &mut events);
         for event in &events {
             self.on_event(event);
+            idle = false;
         }
         self.events = events;
         if self.progress.is_due() {
             let line = self.progress_line();
             self.progress.print(&line);
+        }
+        if idle {
+            let now = net::now();
+            self.idle += now - idle_since;
+            self.idle_since = Some(now);
         }
     }
 

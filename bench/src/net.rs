@@ -122,8 +122,8 @@ pub struct Event {
 pub struct Poll {
     epoll: OwnedFd,
     raw: Vec<epoll::Event>,
-    /// Look again and again instead of sleeping: to be woken takes the kernel longer than some
-    /// servers take to pass a message on.
+    /// Looks again and again instead of sleeping: it is the sender that wakes a receiver, and that
+    /// takes it as long as to write.
     pub busy: bool,
 }
 

@@ -39,11 +39,11 @@ pub fn run(load: &mut Load, watch: &Watch, times: Times) -> Result<RunReport> {
     load.run_for(seconds(times.warm_up));
 
     load.progress.stage("measuring");
-    let from = watch.look();
+    let (from, idle_s) = (watch.look(), load.idle_s());
     load.window = (net::now(), u64::MAX);
     load.run_for(seconds(times.window));
     load.window.1 = net::now();
-    let to = watch.look();
+    let (to, idle_s) = (watch.look(), load.idle_s() - idle_s);
     let tcp_kib = usage::tcp_memory_kib();
     load.progress.stage("draining");
     load.run_for(seconds(times.drain));
@@ -117,7 +117,7 @@ pub fn run(load: &mut Load, watch: &Watch, times: Times) -> Result<RunReport> {
         },
         server: watch.server(&from, &to, delivered_bytes),
         memory,
-        load_cpu_pct: to.load_cpu_pct(&from),
+        load_cpu_pct: to.load_cpu_pct(&from) - 100.0 * idle_s / to.seconds_since(&from),
     })
 }
 

@@ -367,8 +367,9 @@ impl Case {
         add("--media", self.media.into());
         add("--window", pace.window.to_string());
         add("--warm-up", pace.warm_up.to_string());
-        // what a hop adds is about as much as it takes to wake the load generator
-        if matches!(self.work, Work::Relay { .. }) {
+        // to wake a sleeping player costs a server as much as to write to it, and how often that
+        // happens is chance
+        if matches!(self.work, Work::Relay { .. } | Work::FanOut { .. }) {
             words.push("--busy-poll".into());
         }
         let verb = if matches!(self.work, Work::Churn { .. }) { "churn" } else { "run" };
