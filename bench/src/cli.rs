@@ -114,9 +114,6 @@ struct Common {
     /// Seconds after the window in which its messages may still arrive
     #[arg(long, default_value_t = 0.8, value_name = "S")]
     drain: f64,
-    /// Never sleep: a server then pays for no wake-ups of this program, and latency does not hold them; takes a whole core
-    #[arg(long)]
-    busy_poll: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -150,6 +147,9 @@ struct RunArgs {
     /// Check every byte of one player in N (sequence numbers are checked of all); 0 for none
     #[arg(long, default_value_t = 50, value_name = "N")]
     verify_every: u64,
+    /// Never sleep: a server then pays for no wake-ups of this program, and latency does not hold them; takes a whole core
+    #[arg(long)]
+    busy_poll: bool,
     /// Exit with status 1 unless everything arrived, in order and unchanged
     #[arg(long)]
     require_clean: bool,
@@ -303,6 +303,7 @@ pub fn run() -> Result<ExitCode> {
 fn run_command(args: RunArgs) -> Result<ExitCode> {
     let (mut load, watch, times) = args.common.load()?;
     load.verify_every(args.verify_every);
+    load.busy_poll(args.busy_poll);
     let mut report = run::run(&mut load, &watch, times)?;
     drop(load);
     report.label = args.common.output.label.clone();
@@ -435,7 +436,6 @@ impl Common {
         let mut load =
             Load::new(self.media.open()?, self.publish.clone(), self.streams, &self.play)?;
         load.handshake(self.handshake);
-        load.busy_poll(self.busy_poll);
         load.progress = Progress::new(self.output.progress);
         Ok((load, self.output.watch(), times))
     }

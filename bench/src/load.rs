@@ -149,8 +149,9 @@ pub struct Load {
     handshake: Handshake,
     hold: bool,
     poll: Poll,
-    /// Time in which it looked for something to do in vain, in ns, and since when it does so.
+    /// Time in which it looked for something to do in vain, in ns.
     idle: u64,
+    /// Up to when that is counted, if it still does so.
     idle_since: Option<u64>,
     events: Vec<Event>,
     connections: Vec<Option<Box<Connection>>>,
