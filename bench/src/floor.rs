@@ -66,8 +66,7 @@ impl Floor {
         let mut due = BinaryHeap::new();
         let mut channels = Vec::new();
         for channel in 0..streams as usize {
-            let phase = u64::from(media.gop_ms) * MILLISECOND * channel as u64 / u64::from(streams);
-            let start = begin + phase;
+            let start = begin + media.phase(channel as u32);
             due.push(Reverse((start, channel, Due::Message)));
             channels.push(Channel { start, ..Channel::default() });
         }
@@ -124,7 +123,7 @@ impl Floor {
         self.due.push(Reverse((next, index, Due::Message)));
         if self.window == 0 {
             self.flush(index);
-        } else if opens {
+        } else if opens && !channel.pending.is_empty() {
             self.due.push(Reverse((now + self.window, index, Due::Flush)));
         }
     }

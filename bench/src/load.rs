@@ -614,12 +614,9 @@ impl Load {
                 });
                 if accepted.is_some() {
                     media.put_headers(out, client.stream_id());
-                    let phase = u64::from(media.gop_ms) * MILLISECOND * u64::from(*stream)
-                        / streams.len() as u64;
                     if let Some(state) = streams.get_mut(*stream as usize) {
                         state.live = true;
-                        // streams do not send in step, as real ones do not
-                        state.start = now + phase;
+                        state.start = now + media.phase(*stream);
                         due.push(Reverse((state.start, *stream)));
                     }
                 }

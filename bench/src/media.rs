@@ -1,6 +1,7 @@
 //! What is published: an FLV file, stamped, in a loop; made by ffmpeg if it is one of our profiles.
 
 use crate::flv;
+use crate::net::MILLISECOND;
 use crate::stamp::{self, Stamper};
 use anyhow::{bail, ensure, Context, Result};
 use rtmp_protocol::chunk::{self, Header, MAX_MESSAGE};
@@ -27,6 +28,11 @@ const PROFILES: [Profile; 3] = [
 const SECONDS: u32 = 20;
 /// Raised when what ffmpeg is asked for changes, so that old files are not taken for new ones.
 const RECIPE: u32 = 1;
+
+/// From one stream to the next, in parts of a GOP: near an irrational number, so that it takes many
+/// streams until two are in step.
+const PHASES: u64 = 10_000;
+const PHASE_STEP: u64 = 7549;
 
 const MAX_FILE: u64 = 256 << 20;
 /// AVCC: the low two bits of byte 4 are the size of a NAL unit's length field, less one.
@@ -55,6 +61,7 @@ pub struct Media {
     /// Metadata and sequence headers: type and payload.
     headers: Vec<(u8, Vec<u8>)>,
     frames: Vec<Frame>,
+    key_times: Vec<u32>,
     /// Length of one round, in ms.
     duration_ms: u32,
     /// Between the first two key frames, in ms.
@@ -65,7 +72,8 @@ pub struct Media {
 impl Media {
     /// Takes a profile's name or the path of an FLV file (AVC and AAC). Made files are kept in `cache`.
     pub fn open(name: &str, cache: &Path, chunk_size: usize) -> Result<Self> {
-        let path = match PROFILES.iter().find(|profile| profile.name == name) {
+        let profile = PROFILES.iter().find(|profile| profile.name == name);
+        let path = match profile {
             Some(profile) => made(profile, cache)?,
             None => PathBuf::from(name),
         };
@@ -74,7 +82,22 @@ impl Media {
         let mut media = Self::parse(&fs::read(&path)?, chunk_size)
             .with_context(|| format!("{} cannot be used", path.display()))?;
         media.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if profile.is_some() {
+            media.keep_last_gop();
+        }
         Ok(media)
+    }
+
+    /// Loops over the last whole GOP alone. GOPs differ by a tenth and more in size, and a run whose
+    /// window happens to hold small ones would pay more for each byte: now all windows hold the same.
+    fn keep_last_gop(&mut self) {
+        let [.., start, end] = self.key_times[..] else { return };
+        self.frames.retain(|frame| (start..end).contains(&frame.time_ms));
+        for frame in &mut self.frames {
+            frame.time_ms -= start;
+        }
+        self.duration_ms = end - start;
+        self.key_times = vec![0];
     }
 
     pub fn parse(file: &[u8], chunk_size: usize) -> Result<Self> {
@@ -125,6 +148,7 @@ impl Media {
             name: String::new(),
             headers,
             frames,
+            key_times,
             duration_ms,
             gop_ms: second_key - first_key,
             chunk_size,
@@ -162,6 +186,13 @@ impl Media {
     pub fn time_ms(&self, sequence: u64) -> u64 {
         let round = sequence / self.frames.len() as u64;
         round * u64::from(self.duration_ms) + u64::from(self.frame(sequence).time_ms)
+    }
+
+    /// How much later than stream 0 a stream starts, in ns: key frames come spread over a GOP, and the
+    /// frames of different streams at different moments, as those of real ones do.
+    pub fn phase(&self, stream: u32) -> u64 {
+        let gop = u64::from(self.gop_ms) * MILLISECOND;
+        gop / PHASES * (u64::from(stream) * PHASE_STEP % PHASES)
     }
 
     fn frame(&self, sequence: u64) -> &Frame {
@@ -268,6 +299,15 @@ mod tests {
         assert_eq!((media.duration_ms, media.gop_ms, media.headers.len()), (2000, 1000, 3));
         let times: Vec<u64> = (0..12).map(|sequence| media.time_ms(sequence)).collect();
         assert_eq!(times, [0, 3, 500, 503, 1000, 1003, 1500, 1503, 1990, 1993, 2000, 2003]);
+    }
+
+    #[test]
+    fn each_gop_is_the_same() {
+        let mut media = Media::parse(&file(), 4096).unwrap();
+        media.keep_last_gop();
+        let times: Vec<u64> = (0..8).map(|sequence| media.time_ms(sequence)).collect();
+        assert_eq!(times, [0, 3, 500, 503, 1000, 1003, 1500, 1503]);
+        assert_eq!((media.frames.len(), media.duration_ms), (4, 1000));
     }
 
     #[test]
