@@ -29,14 +29,14 @@ Publishes streams in real time and plays them, on one thread. Every audio and vi
 (stream, sequence number, time, CRC) inside valid media, so each player can tell what it lost, what came twice, \
 what was changed and how long it took. Only loopback addresses are accepted.
 
-In a URL, {} stands for the number of the stream, from 0.",
+In a URL, {} stands for the number of the stream, from 0; with a number in it, the URL is for that stream alone.",
     after_long_help = "Examples:
   one stream, 100 players, and what the server with pid 123 (and its children) pays for it:
     rtmp-bench run --publish rtmp://127.0.0.1:1935/live/s{} --play 'rtmp://127.0.0.1:1935/live/s{}*100' --server-pid 123 --server-cpu 0
   500 streams of 500 kbit/s with one player each:
     rtmp-bench run --media 500k --streams 500 --publish rtmp://127.0.0.1/live/s{} --play rtmp://127.0.0.1/live/s{}
-  the latency that a relay adds: players at the server that is published to and at the one it pushes to:
-    rtmp-bench run --publish rtmp://127.0.0.1:1935/live/s{} --play 'rtmp://127.0.0.1:1935/live/s{}*10' --play 'rtmp://127.0.0.1:1936/live/s{}*10'
+  the latency that a relay adds: a stream played where it is published, and one that this server pulls from there:
+    rtmp-bench run --streams 2 --publish rtmp://127.0.0.1:1935/live/s{} --play 'rtmp://127.0.0.1:1935/live/s{0}*10' --play 'rtmp://127.0.0.1:1936/live/s{1}*10'
   how fast players can come and go:
     rtmp-bench churn --publish rtmp://127.0.0.1/live/s{} --play 'rtmp://127.0.0.1/live/s{}*100' --until key
   the least that delivering these bytes can cost here, merged for 50 ms:
@@ -82,9 +82,10 @@ struct MediaChoice {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Where to publish; streams are played only if this is left out
+    /// Where to publish; streams are played only if this is left out. More than once to publish streams at different
+    /// places
     #[arg(long, value_name = "URL")]
-    publish: Option<Target>,
+    publish: Vec<Target>,
     /// Number of streams
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     streams: u32,
@@ -329,7 +330,7 @@ fn churn_command(args: ChurnArgs) -> Result<ExitCode> {
 fn hold_command(args: HoldArgs) -> Result<ExitCode> {
     args.output.prepare()?;
     raise_file_limit(args.get.iter().map(|get| u64::from(get.per_stream)).sum())?;
-    let mut load = Load::new(args.media.open()?, None, 1, &args.get)?;
+    let mut load = Load::new(args.media.open()?, Vec::new(), 1, &args.get)?;
     load.progress = Progress::new(args.output.progress);
     let mut report = run::hold(&mut load, &args.output.watch(), in_bounds(args.window)?);
     drop(load);

@@ -141,7 +141,7 @@ enum Next {
 
 pub struct Load {
     media: Media,
-    publish: Option<Target>,
+    publish: Vec<Target>,
     verify_every: u64,
     until: Option<Until>,
     /// Churn at a steady rate: from one visit of a slot to its next, in ns.
@@ -174,14 +174,17 @@ pub struct Load {
 }
 
 impl Load {
-    pub fn new(
-        media: Media,
-        publish: Option<Target>,
-        streams: u32,
-        plays: &[Play],
-    ) -> Result<Self> {
-        let publishable = publish.as_ref().is_none_or(|target| target.scheme == Scheme::Rtmp);
+    pub fn new(media: Media, publish: Vec<Target>, streams: u32, plays: &[Play]) -> Result<Self> {
+        let publishable = publish.iter().all(|target| target.scheme == Scheme::Rtmp);
         ensure!(publishable, "publishing is done by rtmp:// only");
+        for target in publish.iter().chain(plays.iter().map(|play| &play.target)) {
+            let known = target.only.is_none_or(|only| only < streams);
+            ensure!(known, "{target} is for a stream that is none of the {streams}");
+        }
+        for stream in (0..streams).filter(|_| !publish.is_empty()) {
+            let times = publish.iter().filter(|target| target.is_for(stream)).count();
+            ensure!(times == 1, "stream {stream} is published {times} times, not once");
+        }
         let group = |play: &Play| Group {
             play: play.clone(),
             opened: 0,
@@ -267,7 +270,7 @@ impl Load {
 
     /// Opens all publishers, evenly within `over` ns, and waits until they are on air.
     pub fn start_publishers(&mut self, over: u64, timeout: u64) -> Result<()> {
-        if self.publish.is_none() {
+        if self.publish.is_empty() {
             return Ok(());
         }
         self.progress.stage("publishing");
@@ -302,9 +305,11 @@ impl Load {
     pub fn open_all(&mut self, group: usize) {
         let Some(play) = self.groups.get(group).map(|group| &group.play) else { return };
         let (per_stream, interval) = (play.per_stream, (SECOND as f64 / play.joins_per_s) as u64);
+        let streams = 0..self.streams.len() as u32;
+        let streams: Vec<u32> = streams.filter(|&stream| play.target.is_for(stream)).collect();
         let mut at = net::now();
         for _ in 0..per_stream {
-            for stream in 0..self.streams.len() as u32 {
+            for &stream in &streams {
                 self.open(Some(group), stream);
                 at += interval;
                 self.run_until(at);
@@ -316,7 +321,7 @@ impl Load {
     /// that received most of a stream is the measure.
     pub fn expected(&self) -> u64 {
         let mut sent: Vec<u64> = self.streams.iter().map(|stream| stream.sent_in_window).collect();
-        if self.publish.is_none() {
+        if self.publish.is_empty() {
             for connection in self.connections.iter().flatten() {
                 let sent = sent.get_mut(connection.stream as usize);
                 if let (Role::Player(player), Some(sent)) = (&connection.role, sent) {
@@ -324,8 +329,11 @@ impl Load {
                 }
             }
         }
-        let players: u64 = self.groups.iter().map(|group| u64::from(group.play.per_stream)).sum();
-        sent.iter().sum::<u64>() * players
+        let of_group = |group: &Group| {
+            let streams = (0..).zip(&sent).filter(|(stream, _)| group.play.target.is_for(*stream));
+            streams.map(|(_, sent)| sent).sum::<u64>() * u64::from(group.play.per_stream)
+        };
+        self.groups.iter().map(of_group).sum()
     }
 
     /// Players opened so far, over all groups.
@@ -419,7 +427,7 @@ impl Load {
     /// The same for one that was to be opened at `opened`: that this was late counts as its delay.
     fn open_at(&mut self, group: Option<usize>, stream: u32, opened: u64) {
         let target = match group {
-            None => self.publish.as_ref(),
+            None => self.publish.iter().find(|target| target.is_for(stream)),
             Some(group) => self.groups.get(group).map(|group| &group.play.target),
         };
         let Some(target) = target else { return };
@@ -576,7 +584,7 @@ impl Load {
     fn begin(&self, connection: &mut Connection) {
         let Connection { link, out, role, stream, .. } = connection;
         let target = match role {
-            Role::Publisher => self.publish.as_ref(),
+            Role::Publisher => self.publish.iter().find(|target| target.is_for(*stream)),
             Role::Player(player) => self.groups.get(player.group).map(|group| &group.play.target),
         };
         let Some(target) = target else { return };

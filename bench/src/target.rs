@@ -18,18 +18,26 @@ pub enum Scheme {
     Floor,
 }
 
-/// `rtmp://host:port/app/name`, `http://host:port/path` or `floor://host:port/number`; `{}` stands for the stream's number.
+/// `rtmp://host:port/app/name`, `http://host:port/path` or `floor://host:port/number`; `{}` stands for the stream's
+/// number, and `{7}` for stream 7 alone.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub scheme: Scheme,
     pub address: SocketAddr,
     /// As written: `host:port`, or `host` alone.
     pub authority: String,
+    /// The only stream that it is for.
+    pub only: Option<u32>,
     path: String,
     text: String,
 }
 
 impl Target {
+    /// Whether it is for this stream.
+    pub fn is_for(&self, stream: u32) -> bool {
+        self.only.is_none_or(|only| only == stream)
+    }
+
     pub fn path(&self, stream: u32) -> String {
         self.path.replace("{}", &stream.to_string())
     }
@@ -63,14 +71,30 @@ impl FromStr for Target {
             }
             _ => (authority, default_port.context("a port is needed")?),
         };
+        let (only, path) = match braces(path) {
+            Some((before, number, after)) if !number.is_empty() => {
+                let number: u32 =
+                    number.parse().with_context(|| format!("bad stream {number:?}"))?;
+                (Some(number), format!("{before}{number}{after}"))
+            }
+            _ => (None, path.into()),
+        };
         Ok(Self {
             scheme,
             address: net::loopback(host, port)?,
             authority: authority.into(),
-            path: path.into(),
+            only,
+            path,
             text: text.into(),
         })
     }
+}
+
+/// What is in the first braces, with what is before and behind them.
+fn braces(path: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = path.split_once('{')?;
+    let (number, after) = rest.split_once('}')?;
+    Some((before, number, after))
 }
 
 impl fmt::Display for Target {
@@ -141,6 +165,14 @@ mod tests {
     }
 
     #[test]
+    fn one_stream_alone() {
+        let play: Play = "rtmp://127.0.0.1/live/s{12}*3".parse().unwrap();
+        assert_eq!(play.target.app_and_name(12), ("live".into(), "s12".into()));
+        assert!(play.target.is_for(12) && !play.target.is_for(1));
+        assert!("rtmp://127.0.0.1/live/s{}".parse::<Target>().unwrap().is_for(1));
+    }
+
+    #[test]
     fn what_is_refused() {
         for text in [
             "rtmp://10.0.0.1/live/x",
@@ -152,6 +184,8 @@ mod tests {
             "rtmp://127.0.0.1/live/x*0",
             "rtmp://127.0.0.1/live/x*99999999",
             "rtmp://127.0.0.1/live/x*1@0",
+            "rtmp://127.0.0.1/live/{x}",
+            "rtmp://127.0.0.1/live/{-1}",
         ] {
             assert!(text.parse::<Play>().is_err(), "{text}");
         }

@@ -23,7 +23,7 @@ pub enum Protocol {
 pub enum Work {
     /// Streams, and players of each.
     FanOut { streams: u32, players: u32 },
-    /// Players at both ends of a relay.
+    /// Players of a stream where it is published, and as many of one that comes through a relay.
     Relay { players: u32 },
     /// One player for each of these streams at the far end of a relay that is not there yet.
     PullOnDemand { streams: u32 },
@@ -189,7 +189,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "relay-push",
-            "A relay that pushes: players at both servers",
+            "A relay that pushes: 10 players of a stream pushed to their server, 10 of one published there",
             "1m",
             Work::Relay { players: 10 },
             vec![ours().relay(Relay::Push), arut().relay(Relay::Push)],
@@ -197,7 +197,7 @@ pub fn cases() -> Vec<Case> {
         ),
         case(
             "relay-pull",
-            "A relay that pulls: players at both servers",
+            "A relay that pulls: 10 players of a stream their server pulls, 10 of one played where it is published",
             "1m",
             Work::Relay { players: 10 },
             vec![ours().relay(Relay::Pull), arut().relay(Relay::Pull)],
@@ -332,8 +332,11 @@ impl Case {
                 }
             }
             Work::Relay { players } => {
-                add("--play", play(publish_at, players, 100));
-                add("--play", play(play_at, players, 100));
+                // what plays one stream must not be in the way of the other: where both were played
+                // from the same publisher, it was the scheduler's choice which server wrote first
+                streams = 2;
+                add("--play", play(far, players, 100).replace("{}", "{0}"));
+                add("--play", play(play_at, players, 100).replace("{}", "{1}"));
             }
             Work::PullOnDemand { streams: count } => {
                 streams = count;
@@ -360,7 +363,10 @@ impl Case {
                 return [vec!["hold".into()], words].concat();
             }
         }
-        if contender.kind != Kind::Floor {
+        if matches!(self.work, Work::Relay { .. }) {
+            add("--publish", rtmp(far).replace("{}", "{0}"));
+            add("--publish", rtmp(publish_at).replace("{}", "{1}"));
+        } else if contender.kind != Kind::Floor {
             add("--publish", rtmp(publish_at));
         }
         add("--streams", streams.to_string());
@@ -407,5 +413,23 @@ mod tests {
         let words = case.arguments(&case.contenders[0], near, far, pace).join(" ");
         assert!(words.contains("--publish rtmp://127.0.0.1:3/live/s{}"), "{words}");
         assert!(words.contains("--play rtmp://127.0.0.1:1/live/s{}*1@10"), "{words}");
+    }
+
+    #[test]
+    fn one_of_two_streams_takes_the_relay() {
+        let (near, far) = (Ports { rtmp: 1, http: 2 }, Ports { rtmp: 3, http: 4 });
+        let pace = Pace { window: 2.0, warm_up: 1.0 };
+        let url = |port, stream| format!("rtmp://127.0.0.1:{port}/live/s{{{stream}}}");
+        for (id, publish_at, play_at) in [("relay-push", 1, 3), ("relay-pull", 3, 1)] {
+            let case = cases().into_iter().find(|case| case.id == id).unwrap();
+            let words = case.arguments(&case.contenders[0], near, far, pace).join(" ");
+            for part in [
+                format!("--play {}*10@100 --play {}*10@100", url(3, 0), url(play_at, 1)),
+                format!("--publish {} --publish {}", url(3, 0), url(publish_at, 1)),
+                "--streams 2".into(),
+            ] {
+                assert!(words.contains(&part), "{id}: {words}");
+            }
+        }
     }
 }

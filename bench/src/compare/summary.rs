@@ -218,14 +218,14 @@ pub fn p50(report: &Report) -> Option<f64> {
     Some(last_group(report)?.latency.p50)
 }
 
-/// At the server that is published to.
-fn first_p50(report: &Report) -> Option<f64> {
+/// Of the stream that is played where it is published.
+fn direct_p50(report: &Report) -> Option<f64> {
     Some(of_run(report)?.groups.first()?.latency.p50)
 }
 
-/// What the way through the second server adds.
+/// What a relay adds.
 pub fn hop_p50(report: &Report) -> Option<f64> {
-    Some(p50(report)? - first_p50(report)?)
+    Some(p50(report)? - direct_p50(report)?)
 }
 
 pub fn p99(report: &Report) -> Option<f64> {
@@ -341,10 +341,10 @@ fn columns(case: &Case) -> Vec<Column> {
         }
         Work::Relay { .. } => {
             vec![
-                column("first server p50 ms", 3, first_p50 as Get),
-                column("second p50 ms", 3, p50),
+                column("direct p50 ms", 3, direct_p50 as Get),
+                column("relayed p50 ms", 3, p50),
                 ranged("hop p50 ms", 3, hop_p50),
-                column("second p99 ms", 1, p99),
+                column("relayed p99 ms", 1, p99),
                 column("CPU %", 2, cpu_pct),
             ]
         }
