@@ -383,6 +383,17 @@ impl Session {
         let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
         self.unhurried
             .set(moderate && self.unread.borrow().is_empty() && self.is_between_messages());
+        drop(taken);
+        self.flush();
+    }
+
+    /// Sends the players what was just read, unless it is gathered.
+    fn flush(&self) {
+        let stream = match &*self.role.borrow() {
+            Role::Publisher(Publishing { publication, .. }) => publication.stream().clone(),
+            _ => return,
+        };
+        stream.flush_posted();
     }
 
     fn is_between_messages(&self) -> bool {

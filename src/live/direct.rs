@@ -4,6 +4,7 @@
 //! cache misses, one for each thing that a session is asked, cost as much as a tenth of the writes.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::rc::Rc;
 
 use crate::live::subscriber::{Cursor, Data, End, Sink};
@@ -117,17 +118,14 @@ impl Members {
             let mut fallen = Vec::new();
             // those that came between two flushes may be further on than the others
             while let Some(pos) = self.next_pos(list, end) {
-                let head = match framing {
-                    Framing::Plain => String::new(),
-                    Framing::Chunked => format!("{:x}\r\n", end - pos),
-                };
-                let frame = Frame::new(wire, pos, framing, &head);
+                let mut head = String::new();
+                let frame = Frame::new(wire, pos, framing, &mut head);
                 let too_long = framing == Framing::Chunked && end - pos > MAX_CHUNK;
                 let members = self.0[list].iter_mut().enumerate();
                 for (index, member) in members.filter(|(_, member)| member.pos == pos) {
                     let taken = match too_long {
                         true => Err(io::ErrorKind::WouldBlock.into()),
-                        false => member.socket.writev(&frame.parts),
+                        false => member.socket.writev(frame.parts.data().parts),
                     };
                     member.pos = end;
                     match taken {
@@ -135,22 +133,37 @@ impl Members {
                         taken => fallen.push(Fallen { index: index as u32, pos, taken }),
                     }
                 }
-                // from the last one on, so that those that move up have been dealt with
-                for Fallen { index, pos, taken } in fallen.drain(..).rev() {
-                    let slot = self.0[list][index as usize].slot as usize;
-                    let Some(mut cursor) = cursors.get_mut(slot).and_then(Option::take) else {
-                        continue;
-                    };
-                    self.leave(&mut cursor, cursors);
-                    cursor.pos = pos;
-                    if let Err(error) = frame.fell_short(&mut cursor, taken) {
-                        // nothing more is written to it
-                        cursor.blocked = true;
-                        ended.push((cursor.sink.clone(), End::Failed(error)));
-                    }
-                    cursors[slot] = Some(cursor);
+                if !fallen.is_empty() {
+                    self.fall(list, &frame, mem::take(&mut fallen), cursors, ended);
                 }
             }
+        }
+    }
+
+    /// Makes those that did not take all of a frame be written to as others.
+    #[cold]
+    fn fall(
+        &mut self,
+        list: usize,
+        frame: &Frame<'_>,
+        fallen: Vec<Fallen>,
+        cursors: &mut [Option<Cursor>],
+        ended: &mut Ended,
+    ) {
+        // from the last one on, so that those that move up have been dealt with
+        for Fallen { index, pos, taken } in fallen.into_iter().rev() {
+            let slot = self.0[list][index as usize].slot as usize;
+            let Some(mut cursor) = cursors.get_mut(slot).and_then(Option::take) else {
+                continue;
+            };
+            self.leave(&mut cursor, cursors);
+            cursor.pos = pos;
+            if let Err(error) = frame.fell_short(&mut cursor, taken) {
+                // nothing more is written to it
+                cursor.blocked = true;
+                ended.push((cursor.sink.clone(), End::Failed(error)));
+            }
+            cursors[slot] = Some(cursor);
         }
     }
 
@@ -173,16 +186,43 @@ struct Fallen {
 struct Frame<'a> {
     framing: Framing,
     end: u64,
-    parts: Vec<IoSlice<'a>>,
-    blocks: Vec<Option<&'a Rc<Block>>>,
+    parts: Parts<'a>,
     len: usize,
 }
 
+/// The parts of a frame, and the blocks that they lie in.
+enum Parts<'a> {
+    /// A plain frame that lies in one block.
+    One([IoSlice<'a>; 1], [Option<&'a Rc<Block>>; 1]),
+    Many(Vec<IoSlice<'a>>, Vec<Option<&'a Rc<Block>>>),
+}
+
+impl Parts<'_> {
+    fn data(&self) -> Data<'_> {
+        match self {
+            Parts::One(parts, blocks) => Data { parts, blocks },
+            Parts::Many(parts, blocks) => Data { parts, blocks },
+        }
+    }
+}
+
 impl<'a> Frame<'a> {
-    /// The bytes of `wire` from `pos` on, behind `head`.
-    fn new(wire: &'a Wire, pos: u64, framing: Framing, head: &'a str) -> Self {
+    /// The bytes of `wire` from `pos` on, in a chunk if they are to be; its head is put into `head`.
+    fn new(wire: &'a Wire, pos: u64, framing: Framing, head: &'a mut String) -> Self {
+        let parts = match wire.last_slice(pos).filter(|_| framing == Framing::Plain) {
+            Some((bytes, block)) => Parts::One([IoSlice::new(bytes)], [Some(block)]),
+            None => Self::parts(wire, pos, framing, head),
+        };
+        let len = parts.data().parts.iter().map(|part| part.len()).sum();
+        Frame { framing, end: wire.end(), parts, len }
+    }
+
+    /// A frame of several parts.
+    #[inline(never)]
+    fn parts(wire: &'a Wire, pos: u64, framing: Framing, head: &'a mut String) -> Parts<'a> {
         let (mut parts, mut blocks) = (Vec::new(), Vec::new());
         if framing == Framing::Chunked {
+            *head = format!("{:x}\r\n", wire.end() - pos);
             parts.push(IoSlice::new(head.as_bytes()));
             blocks.push(None);
         }
@@ -191,8 +231,7 @@ impl<'a> Frame<'a> {
             parts.push(IoSlice::new(b"\r\n"));
             blocks.push(None);
         }
-        let len = parts.iter().map(|part| part.len()).sum();
-        Frame { framing, end: wire.end(), parts, blocks, len }
+        Parts::Many(parts, blocks)
     }
 
     /// A cursor at the frame's beginning has `taken` of it. What is missing is written as to those
@@ -207,8 +246,7 @@ impl<'a> Frame<'a> {
             cursor.pos += n as u64;
         } else if n > 0 {
             cursor.pos = self.end;
-            let frame = Data { parts: &self.parts, blocks: &self.blocks };
-            cursor.blocked = !cursor.sink.complete(frame, n)?;
+            cursor.blocked = !cursor.sink.complete(self.parts.data(), n)?;
         }
         Ok(())
     }

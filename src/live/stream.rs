@@ -342,6 +342,14 @@ impl Stream {
         }
     }
 
+    /// Sends what is to go out in this turn of the loop: now, not behind its other events.
+    pub fn flush_posted(self: &Rc<Self>) {
+        if self.flush.is_posted() {
+            self.flush.cancel();
+            self.flush();
+        }
+    }
+
     /// How long to gather before one write per player. What has been gathered elsewhere waits only
     /// for as long as the last flush is too recent.
     fn window(&self) -> u64 {
@@ -361,24 +369,30 @@ impl Stream {
 
     /// One walk over all subscribers: each gets what is new in one write.
     fn flush(self: &Rc<Self>) {
-        for source in self.deferred() {
-            source.collect();
+        if self.inner.borrow().is_deferred() {
+            self.collect();
         }
         self.flush_due.set(false);
         let ended = self.inner.borrow_mut().flush(&self.settings, clock::now());
-        if self.inner.borrow().sources.iter().any(|source| source.deferred) {
+        if self.inner.borrow().is_deferred() {
             self.flush_soon();
         }
         self.after(ended);
     }
 
-    /// The sources that have put off reading.
-    fn deferred(&self) -> Vec<Rc<dyn Source>> {
-        let sources = &mut self.inner.borrow_mut().sources;
-        let deferred = |source: &mut Publishing| {
-            mem::take(&mut source.deferred).then(|| source.source.clone())
+    /// Has the sources that have put off reading do it.
+    #[inline(never)]
+    fn collect(&self) {
+        let deferred: Vec<_> = {
+            let sources = &mut self.inner.borrow_mut().sources;
+            let deferred = |source: &mut Publishing| {
+                mem::take(&mut source.deferred).then(|| source.source.clone())
+            };
+            sources.iter_mut().filter_map(deferred).collect()
         };
-        sources.iter_mut().filter_map(deferred).collect()
+        for source in deferred {
+            source.collect();
+        }
     }
 
     /// Joins the stream as a subscriber and sends what there is at once.
@@ -474,6 +488,14 @@ impl Stream {
 
     /// Does what may call back into the engine, now that no borrow is held.
     fn after(self: &Rc<Self>, ended: Ended) {
+        if ended.is_empty() && self.left.borrow().is_empty() {
+            return;
+        }
+        self.dismiss(ended);
+    }
+
+    #[cold]
+    fn dismiss(self: &Rc<Self>, ended: Ended) {
         let left = self.left.take();
         for id in left {
             self.unsubscribe(id);
@@ -491,6 +513,11 @@ impl Drop for Stream {
 }
 
 impl Inner {
+    /// Whether a source has put off reading.
+    fn is_deferred(&self) -> bool {
+        self.sources.iter().any(|source| source.deferred)
+    }
+
     fn source_on_air(&self) -> Option<&Publishing> {
         self.sources.iter().find(|source| Some(source.id) == self.on_air)
     }
@@ -787,6 +814,7 @@ impl Inner {
     }
 
     /// Sends those what is new that can't be written to directly, or could not so far.
+    #[inline(never)]
     fn flush_others(&mut self, settings: &Settings, now: u64, ended: &mut Ended) {
         let mut cursors = mem::take(&mut self.cursors);
         for (slot, cursor) in cursors.iter_mut().enumerate() {
@@ -955,9 +983,10 @@ impl Inner {
                 keep_all = keep_all.min(seq);
             }
         }
-        let behind: Vec<_> = self.wires.iter().map(|wire| self.behind(wire)).collect();
         let mut oldest = self.next();
-        for (wire, behind) in self.wires.iter_mut().zip(behind) {
+        for at in 0..self.wires.len() {
+            let behind = self.behind(&self.wires[at]);
+            let wire = &mut self.wires[at];
             let keep = behind.map_or(keep_all, |pos| keep_all.min(wire.packet_at(pos)));
             wire.trim(keep);
             oldest = oldest.min(keep);
@@ -995,13 +1024,9 @@ impl Publication {
         stream.flush_soon();
     }
 
-    /// Sends what was appended, if it is to go out in this turn of the loop: now, not behind its other
-    /// events.
+    /// Sends what was appended: see [`Stream::flush_posted`].
     pub fn flush(&self) {
-        if self.stream.flush.is_posted() {
-            self.stream.flush.cancel();
-            self.stream.flush();
-        }
+        self.stream.flush_posted();
     }
 
     /// Whether what has come may be read later, since it would only wait for the next flush, which

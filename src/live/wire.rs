@@ -173,6 +173,13 @@ impl Wire {
         }
     }
 
+    /// The bytes from `from` on with their block, if they are in the last one, as nearly always.
+    pub fn last_slice(&self, from: u64) -> Option<(&[u8], &Rc<Block>)> {
+        let (start, block) = self.blocks.back()?;
+        let at = from.checked_sub(*start)? as usize;
+        Some((block.filled().get(at..)?, block))
+    }
+
     /// Copies the bytes `from..to`.
     pub fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
         let (mut parts, mut blocks) = (Vec::new(), Vec::new());

@@ -417,19 +417,25 @@ impl Feed {
     /// Takes an RTMP message of an origin: media, alone or in an aggregate.
     pub fn message(&mut self, message: &rtmp::Message<'_>) -> Result<(), Failure> {
         match message.kind {
-            message::AGGREGATE => {
-                for part in message::aggregate(message.timestamp, message.payload) {
-                    let part = part.map_err(|error| Failure::new(error.to_string()))?;
-                    self.media(part.kind, part.timestamp, part.payload)?;
-                }
-                Ok(())
-            }
-            message::DATA_AMF3 => match command::amf0_of(message.payload, true) {
-                Ok(payload) => self.media(message::DATA, message.timestamp, payload),
-                Err(_) => Ok(()),
-            },
+            message::AGGREGATE | message::DATA_AMF3 => self.wrapped(message),
             kind => self.media(kind, message.timestamp, message.payload),
         }
+    }
+
+    /// Takes what is inside of an aggregate, or behind the mark of AMF3.
+    #[cold]
+    fn wrapped(&mut self, message: &rtmp::Message<'_>) -> Result<(), Failure> {
+        if message.kind == message::DATA_AMF3 {
+            return match command::amf0_of(message.payload, true) {
+                Ok(payload) => self.media(message::DATA, message.timestamp, payload),
+                Err(_) => Ok(()),
+            };
+        }
+        for part in message::aggregate(message.timestamp, message.payload) {
+            let part = part.map_err(|error| Failure::new(error.to_string()))?;
+            self.media(part.kind, part.timestamp, part.payload)?;
+        }
+        Ok(())
     }
 
     /// Takes audio, video or data; what is neither is ignored.
@@ -444,15 +450,17 @@ impl Feed {
         }
         let publication = match &self.publication {
             Some(publication) => publication,
-            None => {
-                let publication = self.stream.publish(PRIORITY, Rc::new(Quiet));
-                let publication =
-                    publication.map_err(|_| Failure::new("the stream has another pull"))?;
-                self.publication.insert(publication)
-            }
+            None => self.publish()?,
         };
         publication.append(Media { kind, timestamp, payload });
         Ok(())
+    }
+
+    #[cold]
+    fn publish(&mut self) -> Result<&Publication, Failure> {
+        let publication = self.stream.publish(PRIORITY, Rc::new(Quiet));
+        let publication = publication.map_err(|_| Failure::new("the stream has another pull"))?;
+        Ok(self.publication.insert(publication))
     }
 }
 

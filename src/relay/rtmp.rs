@@ -370,11 +370,19 @@ impl Peer {
             }
         }
         self.heard.acknowledge();
-        let answers = std::mem::take(&mut self.heard.answers);
-        if !answers.is_empty() && !reply.reply(&answers) {
-            return Err(Failure::new("the server does not read the answers it asks for"));
+        if !self.heard.answers.is_empty() {
+            self.answer(reply)?;
         }
         Ok(result)
+    }
+
+    /// Sends what was asked for.
+    #[cold]
+    fn answer(&mut self, reply: &impl Reply) -> Result<(), Failure> {
+        if reply.reply(&std::mem::take(&mut self.heard.answers)) {
+            return Ok(());
+        }
+        Err(Failure::new("the server does not read the answers it asks for"))
     }
 }
 
@@ -587,6 +595,7 @@ fn feeding<'a>(
 }
 
 /// Whether the origin's publisher has left.
+#[cold]
 fn ending(message: &Message<'_>) -> Result<Option<Failure>, Failure> {
     let ended = || Ok(Some(Failure::new("the publisher has left")));
     if message.kind == message::USER_CONTROL {
