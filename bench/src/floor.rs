@@ -124,6 +124,7 @@ impl Floor {
         if self.window == 0 {
             self.flush(index);
         } else if opens && !channel.pending.is_empty() {
+            // what begins after its clock opens none at first
             self.due.push(Reverse((now + self.window, index, Due::Flush)));
         }
     }

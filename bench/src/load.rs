@@ -426,13 +426,9 @@ impl Load {
 
     /// The same for one that was to be opened at `opened`: that this was late counts as its delay.
     fn open_at(&mut self, group: Option<usize>, stream: u32, opened: u64) {
-        let target = match group {
-            None => self.publish.iter().find(|target| target.is_for(stream)),
-            Some(group) => self.groups.get(group).map(|group| &group.play.target),
-        };
-        let Some(target) = target else { return };
-        self.made += 1;
-        let verify = self.verify_every > 0 && self.made % self.verify_every == 0;
+        let Some(target) = self.target(group, stream) else { return };
+        let made = self.made + 1;
+        let verify = self.verify_every > 0 && made % self.verify_every == 0;
         let purpose = if group.is_some() { Purpose::Play } else { Purpose::Publish };
         let link = match target.scheme {
             Scheme::Rtmp => {
@@ -447,6 +443,7 @@ impl Load {
             Scheme::Floor => Link::Floor(Chunks::new(self.media.chunk_size, verify)),
         };
         let socket = net::connect(&target.address);
+        self.made = made;
         if let Some(group) = group.and_then(|group| self.groups.get_mut(group)) {
             group.opened += 1;
         }
@@ -580,14 +577,22 @@ impl Load {
         next
     }
 
+    /// Where a stream is published, or played by a group.
+    fn target(&self, group: Option<usize>, stream: u32) -> Option<&Target> {
+        match group {
+            None => self.publish.iter().find(|target| target.is_for(stream)),
+            Some(group) => self.groups.get(group).map(|group| &group.play.target),
+        }
+    }
+
     /// Says the first words on a new connection.
     fn begin(&self, connection: &mut Connection) {
         let Connection { link, out, role, stream, .. } = connection;
-        let target = match role {
-            Role::Publisher => self.publish.iter().find(|target| target.is_for(*stream)),
-            Role::Player(player) => self.groups.get(player.group).map(|group| &group.play.target),
+        let group = match role {
+            Role::Publisher => None,
+            Role::Player(player) => Some(player.group),
         };
-        let Some(target) = target else { return };
+        let Some(target) = self.target(group, *stream) else { return };
         match link {
             Link::Rtmp(client) => return client.begin(out),
             Link::HttpFlv(_) | Link::Held => {

@@ -9,6 +9,7 @@ use rtmp_protocol::command::without_set_data_frame;
 use rtmp_protocol::flv::FlvReader;
 use rtmp_protocol::message::{CSID_AUDIO, CSID_STATUS, CSID_VIDEO};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -29,9 +30,9 @@ const SECONDS: u32 = 20;
 /// Raised when what ffmpeg is asked for changes, so that old files are not taken for new ones.
 const RECIPE: u32 = 1;
 
-/// From one stream to the next, in parts of a GOP: near an irrational number, so that it takes many
-/// streams until two are in step.
+/// Parts of a GOP at which streams may start.
 const PHASES: u64 = 10_000;
+/// From one stream to the next: no factor of `PHASES`, so that no two of so many streams are in step.
 const PHASE_STEP: u64 = 7549;
 
 const MAX_FILE: u64 = 256 << 20;
@@ -39,8 +40,8 @@ const MAX_FILE: u64 = 256 << 20;
 const AVCC_LENGTH_SIZE: usize = flv::AVC_HEADER + 4;
 
 /// Fields of a type-0 chunk header with a chunk stream id of one byte (RTMP 1.0 section 5.3.1).
-const TIMESTAMP: std::ops::Range<usize> = 1..4;
-const STREAM_ID: std::ops::Range<usize> = 8..12;
+const TIMESTAMP: Range<usize> = 1..4;
+const STREAM_ID: Range<usize> = 8..12;
 const CHUNK_HEADER: usize = 12;
 /// In front of metadata, `@setDataFrame` as an AMF0 string: publishers say so to a server.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
@@ -61,7 +62,8 @@ pub struct Media {
     /// Metadata and sequence headers: type and payload.
     headers: Vec<(u8, Vec<u8>)>,
     frames: Vec<Frame>,
-    key_times: Vec<u32>,
+    /// When the last whole GOP begins and ends, in ms.
+    last_gop: Range<u32>,
     /// Length of one round, in ms.
     duration_ms: u32,
     /// Between the first two key frames, in ms.
@@ -91,13 +93,14 @@ impl Media {
     /// Loops over the last whole GOP alone. GOPs differ by a tenth and more in size, and a run whose
     /// window happens to hold small ones would pay more for each byte: now all windows hold the same.
     fn keep_last_gop(&mut self) {
-        let [.., start, end] = self.key_times[..] else { return };
-        self.frames.retain(|frame| (start..end).contains(&frame.time_ms));
+        let Range { start, end } = self.last_gop;
+        self.frames.retain(|frame| self.last_gop.contains(&frame.time_ms));
         for frame in &mut self.frames {
             frame.time_ms -= start;
         }
         self.duration_ms = end - start;
-        self.key_times = vec![0];
+        self.gop_ms = end - start;
+        self.last_gop = 0..end - start;
     }
 
     pub fn parse(file: &[u8], chunk_size: usize) -> Result<Self> {
@@ -136,7 +139,9 @@ impl Media {
                 headers.push((tag.kind, tag.payload.to_vec()));
             }
         }
-        let &[first_key, second_key, ..] = &key_times[..] else {
+        let (&[first_key, second_key, ..], &[.., last_whole, last_key]) =
+            (&key_times[..], &key_times[..])
+        else {
             bail!("two key frames are needed");
         };
         // whole seconds, so that the last round's end and the next one's start meet
@@ -148,7 +153,7 @@ impl Media {
             name: String::new(),
             headers,
             frames,
-            key_times,
+            last_gop: last_whole..last_key,
             duration_ms,
             gop_ms: second_key - first_key,
             chunk_size,

@@ -1024,11 +1024,6 @@ impl Publication {
         stream.flush_soon();
     }
 
-    /// Sends what was appended: see [`Stream::flush_posted`].
-    pub fn flush(&self) {
-        self.stream.flush_posted();
-    }
-
     /// Whether what has come may be read later, since it would only wait for the next flush, which
     /// is due then: [`Source::collect`] is called before it.
     pub fn defer(&self) -> bool {

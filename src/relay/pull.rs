@@ -407,10 +407,10 @@ impl Feed {
         Feed { stream: stream.clone(), publication: None }
     }
 
-    /// Sends what has come, unless it is gathered: see [`Publication::flush`].
+    /// Sends what has come, unless it is gathered.
     pub fn flush(&self) {
         if let Some(publication) = &self.publication {
-            publication.flush();
+            publication.stream().flush_posted();
         }
     }
 
