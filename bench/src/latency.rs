@@ -3,9 +3,9 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// One ns to two minutes, to 1 % (two significant digits).
+/// One ns to two minutes, to 0.1 % (three significant digits).
 const MAX: u64 = 120_000_000_000;
-const DIGITS: u8 = 2;
+const DIGITS: u8 = 3;
 
 /// Counts durations given in ns; longer ones count as the longest.
 #[derive(Clone, Debug)]
