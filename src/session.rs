@@ -54,27 +54,9 @@ const MAX_UNSENT: usize = 64 * 1024;
 const MAX_COMMAND: usize = 64 * 1024;
 
 thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]);
-}
-
-/// The buffer, while one session reads: given back whatever happens, since the others need it.
-struct ReadBuffer(Vec<u8>);
-
-impl ReadBuffer {
-    /// Empty if it is in use.
-    fn take() -> Self {
-        ReadBuffer(BUFFER.take())
-    }
-}
-
-impl Drop for ReadBuffer {
-    fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.0);
-        if !buffer.is_empty() {
-            buffer.truncate(MAX_HEADER + READ_BUFFER);
-            BUFFER.set(buffer);
-        }
-    }
+    /// Each session holds it, since looking up what is the thread's own costs several cache misses.
+    static BUFFER: Rc<RefCell<Vec<u8>>> =
+        Rc::new(RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]));
 }
 
 /// Ends the session if what it does meanwhile panics.
@@ -208,9 +190,12 @@ pub struct Session {
     ending: RefCell<Option<Task>>,
     /// What the player wants of a stream.
     filter: Cell<Filter>,
+    /// What is read into, the worker's.
+    buffer: Rc<RefCell<Vec<u8>>>,
     /// Input that waits: the beginning of a chunk header, or all behind a pending decision.
     unread: RefCell<Vec<u8>>,
-    /// What was read last ended with a message and was not much, so the next may wait a little.
+    /// What was read last ended with a message, was not much, and waits for more, so the next may
+    /// wait as well.
     unhurried: Cell<bool>,
     /// Input is looked for at each flush, and not announced.
     quiet: Cell<bool>,
@@ -282,6 +267,7 @@ impl Session {
                 telling: RefCell::default(),
                 ending: RefCell::default(),
                 filter: Cell::new(Filter::ALL),
+                buffer: BUFFER.with(Rc::clone),
                 unread: RefCell::default(),
                 unhurried: Cell::new(false),
                 quiet: Cell::new(false),
@@ -316,12 +302,9 @@ impl Session {
 
     /// Reads and handles what is there, as far as the session goes.
     fn read(self: &Rc<Self>) {
-        let mut taken = ReadBuffer::take();
-        let buffer = &mut taken.0;
-        if buffer.is_empty() {
-            // never nested: a handler of one session does not read another
-            return;
-        }
+        // never nested: a handler of one session does not read another
+        let Ok(mut shared) = self.buffer.try_borrow_mut() else { return };
+        let buffer = &mut *shared;
         let before = self.bytes_in.get();
         for _ in 0..READS_A_TURN {
             if self.ended.get() || self.waits() {
@@ -334,7 +317,7 @@ impl Session {
             }
             buffer[..kept].copy_from_slice(&unread);
             unread.clear();
-            let n = match self.conn.recv(&mut buffer[kept..]) {
+            let n = match self.conn.recv(&mut buffer[kept..kept + READ_BUFFER]) {
                 Ok(0) => {
                     self.finalize(Reason::ClientClosed);
                     break;
@@ -373,6 +356,8 @@ impl Session {
             unread.shrink_to_fit();
             self.unread.replace(unread);
         }
+        drop(shared);
+        self.flush();
         let more = !self.ended.get()
             && !self.waits()
             // SAFETY: the connection lives as long as the session.
@@ -381,10 +366,12 @@ impl Session {
             self.resume.post_next();
         }
         let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
-        self.unhurried
-            .set(moderate && self.unread.borrow().is_empty() && self.is_between_messages());
-        drop(taken);
-        self.flush();
+        self.unhurried.set(
+            moderate
+                && self.unread.borrow().is_empty()
+                && self.is_between_messages()
+                && self.gathers(),
+        );
     }
 
     /// Sends the players what was just read, unless it is gathered.
@@ -398,6 +385,11 @@ impl Session {
 
     fn is_between_messages(&self) -> bool {
         matches!(&*self.stage.borrow(), Stage::Chunks(reader) if reader.is_between_messages())
+    }
+
+    /// Whether what it publishes waits for more before it is sent to players.
+    fn gathers(&self) -> bool {
+        matches!(&*self.role.borrow(), Role::Publisher(publishing) if publishing.publication.gathers())
     }
 
     /// Puts off reading what a publisher has sent, if players would not get it before the next

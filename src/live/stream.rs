@@ -10,7 +10,7 @@ use rtmp_protocol::codec::{Class, Info};
 
 use crate::live::direct::Ended;
 use crate::live::media::{Headers, Kind, Media, Noted, Packet};
-use crate::live::pace::{self, Sockets};
+use crate::live::pace::Sockets;
 use crate::live::registry::{self, Change, Key};
 use crate::live::subscriber::{Cursor, Data, End, Filter, Head, Mode, Subscriber, Subscription};
 use crate::live::wire::{Form, Wire};
@@ -353,7 +353,7 @@ impl Stream {
     /// How long to gather before one write per player. What has been gathered elsewhere waits only
     /// for as long as the last flush is too recent.
     fn window(&self) -> u64 {
-        let window = self.settings.merge_window.unwrap_or_else(pace::window);
+        let window = self.settings.merge_window.unwrap_or_else(|| self.sockets.window());
         let inner = self.inner.borrow();
         if window == 0 || !inner.source_on_air().is_some_and(|source| source.source.gathered()) {
             return window;
@@ -1024,12 +1024,16 @@ impl Publication {
         stream.flush_soon();
     }
 
+    /// Whether messages wait for the next flush, and not for so long that they should be read before.
+    pub fn gathers(&self) -> bool {
+        (1..=MAX_DEFER).contains(&self.stream.window())
+    }
+
     /// Whether what has come may be read later, since it would only wait for the next flush, which
     /// is due then: [`Source::collect`] is called before it.
     pub fn defer(&self) -> bool {
         let stream = &self.stream;
-        let window = stream.window();
-        if window == 0 || window > MAX_DEFER {
+        if !self.gathers() {
             return false;
         }
         {

@@ -1,5 +1,7 @@
 //! A connection of nginx's, owned: dropping it closes the socket and frees its pool.
 
+use std::cell::Cell;
+use std::ffi::c_void;
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
@@ -31,6 +33,8 @@ pub trait Handler {
 /// An accepted or opened connection.
 pub struct Connection {
     c: NonNull<ngx_connection_t>,
+    /// Drops the handler, whose type its functions know.
+    release: Cell<Option<unsafe fn(*mut c_void)>>,
 }
 
 /// The socket of a connection, to be written to without a look at that. It is whoever holds the
@@ -85,31 +89,28 @@ impl Connection {
             (*c.as_ptr()).data = ptr::null_mut();
             (*c.as_ptr()).set_log_error(nginx_sys::ngx_connection_log_error_e_NGX_ERROR_INFO as _);
         }
-        Connection { c }
+        Connection { c, release: Cell::new(None) }
     }
 
     /// Calls `handler` for the events of this connection from now on.
-    pub fn set_handler(&self, handler: Rc<dyn Handler>) {
+    pub fn set_handler<H: Handler + 'static>(&self, handler: Rc<H>) {
         self.clear_handler();
         let c = self.c.as_ptr();
-        // SAFETY: the connection is live; the box is freed by clear_handler only.
+        // SAFETY: the connection is live; the handler is let go by clear_handler only.
         unsafe {
-            (*c).data = Box::into_raw(Box::new(handler)).cast();
-            (*(*c).read).handler = Some(on_read);
-            (*(*c).write).handler = Some(on_write);
+            (*c).data = Rc::into_raw(handler).cast_mut().cast();
+            (*(*c).read).handler = Some(on_read::<H>);
+            (*(*c).write).handler = Some(on_write::<H>);
         }
+        self.release.set(Some(release::<H>));
     }
 
     /// Calls no handler any more. This ends the cycle between a session and its connection.
     pub fn clear_handler(&self) {
+        let Some(release) = self.release.take() else { return };
         let c = self.c.as_ptr();
-        // SAFETY: data is null or the box that set_handler put there.
-        unsafe {
-            let data = std::mem::replace(&mut (*c).data, ptr::null_mut());
-            if !data.is_null() {
-                drop(Box::from_raw(data.cast::<Rc<dyn Handler>>()));
-            }
-        }
+        // SAFETY: the connection is live, and set_handler put data there together with its release.
+        unsafe { release(std::mem::replace(&mut (*c).data, ptr::null_mut())) };
     }
 
     /// Reads what is there into `buf`: `Ok(0)` is the peer's end, `WouldBlock` nothing yet.
@@ -382,19 +383,31 @@ impl Drop for Connection {
     }
 }
 
-extern "C" fn on_read(ev: *mut ngx_event_t) {
-    call(ev, |handler| handler.readable());
+extern "C" fn on_read<H: Handler>(ev: *mut ngx_event_t) {
+    call(ev, H::readable);
 }
 
-extern "C" fn on_write(ev: *mut ngx_event_t) {
-    call(ev, |handler| handler.writable());
+extern "C" fn on_write<H: Handler>(ev: *mut ngx_event_t) {
+    call(ev, H::writable);
 }
 
-fn call(ev: *mut ngx_event_t, f: impl FnOnce(Rc<dyn Handler>)) {
-    // SAFETY: nginx passes an event of a live connection, whose data is null or set_handler's box.
+/// # Safety
+///
+/// `data` is what set_handler::<H> made of its handler, and is not used any more.
+unsafe fn release<H>(data: *mut c_void) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { Rc::from_raw(data.cast::<H>()) });
+}
+
+fn call<H: Handler>(ev: *mut ngx_event_t, f: impl FnOnce(Rc<H>)) {
+    // SAFETY: nginx passes an event of a live connection, whose data is null or what set_handler put
+    // there together with its functions for the same H.
     let handler = unsafe {
         let c: *mut ngx_connection_t = (*ev).data.cast();
-        (*c).data.cast::<Rc<dyn Handler>>().as_ref().cloned()
+        NonNull::new((*c).data.cast::<H>()).map(|data| {
+            Rc::increment_strong_count(data.as_ptr());
+            Rc::from_raw(data.as_ptr())
+        })
     };
     if let Some(handler) = handler {
         if guard("a connection's handler", || f(handler.clone())).is_none() {
