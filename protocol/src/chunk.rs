@@ -104,17 +104,13 @@ pub struct ChunkReader {
     lent: Option<u32>,
 }
 
+/// The chunk stream of a complete message, and its payload if that is in the input.
+type Complete<'a> = (u32, Option<&'a [u8]>);
+
 #[derive(Debug, Clone, Copy)]
 struct OpenChunk {
     csid: u32,
     left: usize,
-}
-
-/// A complete message of a chunk stream.
-struct Whole<'a> {
-    csid: u32,
-    /// The payload if it is in the input; else it is in the chunk stream's buffer.
-    direct: Option<&'a [u8]>,
 }
 
 /// One chunk stream: its last header and what has arrived of its message.
@@ -196,36 +192,49 @@ impl ChunkReader {
         &'a mut self,
         input: &mut &'b [u8],
     ) -> Result<Option<Message<'a>>, ChunkError> {
-        let Whole { csid, direct } = loop {
+        loop {
             self.take_back();
-            let Some(whole) = self.next_message(input)? else { return Ok(None) };
-            let Some(stream) = self.stream(whole.csid) else { return Ok(None) };
-            let kind = stream.kind;
-            if kind != SET_CHUNK_SIZE && kind != ABORT {
-                break whole;
+            let Some((csid, part)) = self.next_message(input)? else { return Ok(None) };
+            // looked up anew where it is returned, since the borrow would last for the other ways too
+            let Some(stream) = self.streams.get(csid as usize) else { return Ok(None) };
+            let payload = part.unwrap_or(&stream.buffer);
+            match stream.kind {
+                kind @ (SET_CHUNK_SIZE | ABORT) => {
+                    let length = payload.len();
+                    let value = Fields(payload).u32();
+                    let value = value.ok_or(ChunkError::ControlTooShort { kind, length })?;
+                    if kind == SET_CHUNK_SIZE {
+                        self.set_chunk_size(value)?;
+                    } else {
+                        self.abort(value);
+                    }
+                }
+                _ => return Ok(self.message(csid, part)),
             }
-            let mut payload = Fields(whole.direct.unwrap_or(&stream.buffer));
-            let length = payload.0.len();
-            let value = payload.u32().ok_or(ChunkError::ControlTooShort { kind, length })?;
-            match kind {
-                SET_CHUNK_SIZE => self.set_chunk_size(value)?,
-                _ => self.abort(value),
-            }
-        };
-        let Some(stream) = self.stream(csid) else { return Ok(None) };
-        Ok(Some(Message {
+        }
+    }
+
+    /// The message that is complete on a chunk stream: its payload is `part` of the input, or in the
+    /// chunk stream's buffer.
+    fn message<'a, 'b: 'a>(&'a self, csid: u32, part: Option<&'b [u8]>) -> Option<Message<'a>> {
+        let stream = self.streams.get(csid as usize)?;
+        Some(Message {
             kind: stream.kind,
             timestamp: stream.timestamp,
             stream_id: stream.stream_id,
             csid,
-            payload: direct.unwrap_or(&stream.buffer),
-        }))
+            payload: part.unwrap_or(&stream.buffer),
+        })
     }
 
-    /// Reads chunks until a message is complete.
-    fn next_message<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Whole<'a>>, ChunkError> {
+    /// Reads chunks until a message is complete, and gives its chunk stream, and its payload if that
+    /// is in the input; else it is in the chunk stream's buffer.
+    fn next_message<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<Complete<'a>>, ChunkError> {
         loop {
-            let chunk = match self.open {
+            let chunk = match self.open.take() {
                 Some(chunk) => chunk,
                 None => match self.begin_chunk(input)? {
                     Some(chunk) => chunk,
@@ -238,31 +247,39 @@ impl ChunkReader {
             let Some((part, rest)) = input.split_at_checked(available) else { return Ok(None) };
             *input = rest;
 
-            if stream.buffer.is_empty() && available == length {
+            if available == length {
                 stream.unfinished = false;
-                self.open = None;
-                return Ok(Some(Whole { csid: chunk.csid, direct: Some(part) }));
-            }
-
-            self.partial = self.partial.saturating_add(available);
-            let max = self.limits.max_message.saturating_mul(PARTIAL_MESSAGES);
-            if self.partial > max {
-                return Err(ChunkError::TooManyPartialBytes { bytes: self.partial, max });
-            }
-            append(&mut stream.buffer, part, length);
-            if stream.buffer.len() == length {
-                stream.unfinished = false;
-                self.partial = self.partial.saturating_sub(length);
-                self.open = None;
-                self.lent = Some(chunk.csid);
-                return Ok(Some(Whole { csid: chunk.csid, direct: None }));
+                return Ok(Some((chunk.csid, Some(part))));
             }
             let left = chunk.left.saturating_sub(available);
-            self.open = (left > 0).then_some(OpenChunk { csid: chunk.csid, left });
+            if self.gather(chunk.csid, part)? {
+                return Ok(Some((chunk.csid, None)));
+            }
             if left > 0 {
+                self.open = Some(OpenChunk { csid: chunk.csid, left });
                 return Ok(None);
             }
         }
+    }
+
+    /// Puts a part of a message behind those that came before. True if it is the last one.
+    #[inline(never)]
+    fn gather(&mut self, csid: u32, part: &[u8]) -> Result<bool, ChunkError> {
+        let Some(stream) = self.streams.get_mut(csid as usize) else { return Ok(false) };
+        let length = stream.length as usize;
+        self.partial = self.partial.saturating_add(part.len());
+        let max = self.limits.max_message.saturating_mul(PARTIAL_MESSAGES);
+        if self.partial > max {
+            return Err(ChunkError::TooManyPartialBytes { bytes: self.partial, max });
+        }
+        append(&mut stream.buffer, part, length);
+        let complete = stream.buffer.len() == length;
+        if complete {
+            stream.unfinished = false;
+            self.partial = self.partial.saturating_sub(length);
+            self.lent = Some(csid);
+        }
+        Ok(complete)
     }
 
     /// Reads a chunk header and brings its chunk stream up to date.
@@ -302,13 +319,7 @@ impl ChunkReader {
 
         *input = input.get(header.size..).unwrap_or_default();
         let left = (stream.length as usize).saturating_sub(stream.buffer.len());
-        let chunk = OpenChunk { csid, left: left.min(self.chunk_size) };
-        self.open = Some(chunk);
-        Ok(Some(chunk))
-    }
-
-    fn stream(&self, csid: u32) -> Option<&Stream> {
-        self.streams.get(csid as usize)
+        Ok(Some(OpenChunk { csid, left: left.min(self.chunk_size) }))
     }
 
     /// The buffer lent out as the last message is free again.
@@ -469,41 +480,57 @@ pub struct Header {
     pub stream_id: u32,
 }
 
-/// A chunk header made ready, on the stack.
+/// A chunk header made ready, on the stack. The basic header ends at `MESSAGE` whatever its length
+/// is, so that each field behind it has its place.
 struct HeaderBytes {
     bytes: [u8; MAX_HEADER],
-    len: usize,
+    from: usize,
+    to: usize,
 }
 
+/// The longest basic header.
+const MESSAGE: usize = 3;
+/// The message header of type 0, without an extended timestamp.
+const FIRST_LEN: usize = 11;
+
 impl HeaderBytes {
-    fn new() -> Self {
-        Self { bytes: [0; MAX_HEADER], len: 0 }
-    }
-
-    fn push(&mut self, field: &[u8]) {
-        let end = self.len.saturating_add(field.len());
-        if let Some(place) = self.bytes.get_mut(self.len..end) {
-            place.copy_from_slice(field);
-            self.len = end;
-        }
-    }
-
     fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(self.from..self.to).unwrap_or_default()
     }
 }
 
 impl Header {
-    fn basic(&self, fmt: u8, out: &mut HeaderBytes) {
+    /// A header of these fields behind the basic one, with the extended timestamp if there is one.
+    fn bytes(&self, fmt: u8, fields: [u8; FIRST_LEN], len: usize) -> HeaderBytes {
+        let mut bytes = [0; MAX_HEADER];
+        let [a, b, c, rest @ ..] = &mut bytes;
         let fmt = fmt << 6;
-        match self.csid.clamp(2, 65599) {
-            id @ 0..=63 => out.push(&[fmt | id as u8]),
-            id @ 64..=319 => out.push(&[fmt, id.saturating_sub(64) as u8]),
+        let from = match self.csid.clamp(2, 65599) {
+            id @ 0..=63 => {
+                *c = fmt | id as u8;
+                2
+            }
+            id @ 64..=319 => {
+                [*b, *c] = [fmt, id.saturating_sub(64) as u8];
+                1
+            }
             id => {
                 let [low, high] = (id.saturating_sub(64) as u16).to_le_bytes();
-                out.push(&[fmt | 1, low, high]);
+                [*a, *b, *c] = [fmt | 1, low, high];
+                0
             }
+        };
+        if let Some(place) = rest.first_chunk_mut() {
+            *place = fields;
         }
+        let mut to = MESSAGE.saturating_add(len);
+        if self.is_extended() {
+            if let Some(place) = bytes.get_mut(to..).and_then(<[u8]>::first_chunk_mut) {
+                *place = self.timestamp.to_be_bytes();
+            }
+            to = to.saturating_add(4);
+        }
+        HeaderBytes { bytes, from, to }
     }
 
     fn basic_len(&self) -> usize {
@@ -528,7 +555,7 @@ impl Header {
 
     /// Bytes of the type-0 header.
     fn first_len(&self) -> usize {
-        self.basic_len().saturating_add(11).saturating_add(self.extended_len())
+        self.basic_len().saturating_add(FIRST_LEN).saturating_add(self.extended_len())
     }
 
     /// Bytes of each type-3 header.
@@ -537,25 +564,14 @@ impl Header {
     }
 
     fn first(&self, payload_len: usize) -> HeaderBytes {
-        let mut out = HeaderBytes::new();
-        self.basic(0, &mut out);
-        out.push(&u24_bytes(self.timestamp.min(EXTENDED)));
-        out.push(&u24_bytes(payload_len as u32));
-        out.push(&[self.kind]);
-        out.push(&self.stream_id.to_le_bytes());
-        if self.is_extended() {
-            out.push(&self.timestamp.to_be_bytes());
-        }
-        out
+        let [t0, t1, t2] = u24_bytes(self.timestamp.min(EXTENDED));
+        let [l0, l1, l2] = u24_bytes(payload_len as u32);
+        let [s0, s1, s2, s3] = self.stream_id.to_le_bytes();
+        self.bytes(0, [t0, t1, t2, l0, l1, l2, self.kind, s0, s1, s2, s3], FIRST_LEN)
     }
 
     fn next(&self) -> HeaderBytes {
-        let mut out = HeaderBytes::new();
-        self.basic(3, &mut out);
-        if self.is_extended() {
-            out.push(&self.timestamp.to_be_bytes());
-        }
-        out
+        self.bytes(3, [0; FIRST_LEN], 0)
     }
 }
 
