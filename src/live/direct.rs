@@ -24,13 +24,13 @@ pub enum Framing {
     Chunked,
 }
 
-/// Relays and players, each with the framings they may ask for.
-const LISTS: [(bool, Framing); 4] = [
-    (true, Framing::Plain),
-    (true, Framing::Chunked),
-    (false, Framing::Plain),
-    (false, Framing::Chunked),
-];
+/// Players by their framing, then relays.
+const LISTS: usize = 4;
+
+/// Which list one belongs to.
+fn list_of(relay: bool, framing: Framing) -> usize {
+    2 * usize::from(relay) + framing as usize
+}
 
 /// A socket that takes a stream's bytes without its owner doing anything about them.
 #[derive(Clone, Copy, Debug)]
@@ -61,20 +61,26 @@ struct Member {
 
 /// The subscribers of one wire that are written to directly, by what they are.
 #[derive(Default)]
-pub(super) struct Members([Vec<Member>; LISTS.len()]);
+pub(super) struct Members {
+    lists: [Vec<Member>; LISTS],
+    /// How many there are.
+    count: usize,
+    /// Where the wire ended at the last flush: each of them has all that is before.
+    flushed: u64,
+}
 
 /// Subscribers that a flush has ended, and why.
 pub(super) type Ended = Vec<(Rc<dyn Sink>, End)>;
 
 impl Members {
     /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
+    pub fn count(&self) -> usize {
+        self.count
     }
 
-    /// The position of the one that is furthest behind `end`.
-    pub fn behind(&self, end: u64) -> Option<u64> {
-        self.0.iter().flatten().map(|member| member.pos).filter(|&pos| pos < end).min()
+    /// A position that each of them has reached, if there are any.
+    pub fn reached(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.flushed)
     }
 
     /// Takes in the cursor of `slot`, if it is one that can be written to directly.
@@ -83,17 +89,22 @@ impl Members {
             return;
         }
         let Some(Direct { socket, framing, relay }) = cursor.sink.direct() else { return };
-        let Some(list) = LISTS.iter().position(|&list| list == (relay, framing)) else { return };
-        let members = &mut self.0[list];
+        let list = list_of(relay, framing);
+        let members = &mut self.lists[list];
         cursor.direct = Some(Place { list: list as u8, index: members.len() as u32 });
         members.push(Member { pos: cursor.pos, sent: 0, slot, socket });
+        if self.count == 0 {
+            self.flushed = cursor.pos;
+        }
+        self.count += 1;
     }
 
     /// Takes the cursor out, so that it may be looked at and changed.
     pub fn leave(&mut self, cursor: &mut Cursor, others: &mut [Option<Cursor>]) {
         let Some(Place { list, index }) = cursor.direct.take() else { return };
-        let members = &mut self.0[list as usize];
+        let members = &mut self.lists[list as usize];
         let member = members.swap_remove(index as usize);
+        self.count -= 1;
         if let Some(moved) = members.get(index as usize) {
             if let Some(Some(cursor)) = others.get_mut(moved.slot as usize) {
                 cursor.direct = Some(Place { list, index });
@@ -112,30 +123,54 @@ impl Members {
         cursors: &mut [Option<Cursor>],
         ended: &mut Ended,
     ) {
+        self.flush_list(relays, Framing::Plain, wire, cursors, ended);
+        self.flush_list(relays, Framing::Chunked, wire, cursors, ended);
+        // relays come first
+        if !relays {
+            self.flushed = wire.end();
+        }
+    }
+
+    fn flush_list(
+        &mut self,
+        relays: bool,
+        framing: Framing,
+        wire: &Wire,
+        cursors: &mut [Option<Cursor>],
+        ended: &mut Ended,
+    ) {
+        let list = list_of(relays, framing);
+        if self.lists[list].is_empty() {
+            return;
+        }
         let end = wire.end();
-        let lists = LISTS.iter().enumerate().filter(|(_, (relay, _))| *relay == relays);
-        for (list, &(_, framing)) in lists {
-            let mut fallen = Vec::new();
-            // those that came between two flushes may be further on than the others
-            while let Some(pos) = self.next_pos(list, end) {
-                let mut head = String::new();
-                let frame = Frame::new(wire, pos, framing, &mut head);
-                let too_long = framing == Framing::Chunked && end - pos > MAX_CHUNK;
-                let members = self.0[list].iter_mut().enumerate();
-                for (index, member) in members.filter(|(_, member)| member.pos == pos) {
-                    let taken = match too_long {
-                        true => Err(io::ErrorKind::WouldBlock.into()),
-                        false => member.socket.writev(frame.parts.data().parts),
-                    };
-                    member.pos = end;
-                    match taken {
-                        Ok(n) if n == frame.len => member.sent += n as u64,
-                        taken => fallen.push(Fallen { index: index as u32, pos, taken }),
+        let mut fallen = Vec::new();
+        // those that came between two flushes may be further on than the others
+        let behind = self.lists[list].iter().find(|member| member.pos != end);
+        let mut next = behind.map(|member| member.pos);
+        while let Some(pos) = next.take() {
+            let mut head = String::new();
+            let frame = Frame::new(wire, pos, framing, &mut head);
+            let too_long = framing == Framing::Chunked && end - pos > MAX_CHUNK;
+            for (index, member) in self.lists[list].iter_mut().enumerate() {
+                if member.pos != pos {
+                    if member.pos != end {
+                        next = Some(member.pos);
                     }
+                    continue;
                 }
-                if !fallen.is_empty() {
-                    self.fall(list, &frame, mem::take(&mut fallen), cursors, ended);
+                let taken = match too_long {
+                    true => Err(io::ErrorKind::WouldBlock.into()),
+                    false => member.socket.writev(frame.parts.data().parts),
+                };
+                member.pos = end;
+                match taken {
+                    Ok(n) if n == frame.len => member.sent += n as u64,
+                    taken => fallen.push(Fallen { index: index as u32, pos, taken }),
                 }
+            }
+            if !fallen.is_empty() {
+                self.fall(list, &frame, mem::take(&mut fallen), cursors, ended);
             }
         }
     }
@@ -152,7 +187,7 @@ impl Members {
     ) {
         // from the last one on, so that those that move up have been dealt with
         for Fallen { index, pos, taken } in fallen.into_iter().rev() {
-            let slot = self.0[list][index as usize].slot as usize;
+            let slot = self.lists[list][index as usize].slot as usize;
             let Some(mut cursor) = cursors.get_mut(slot).and_then(Option::take) else {
                 continue;
             };
@@ -165,12 +200,6 @@ impl Members {
             }
             cursors[slot] = Some(cursor);
         }
-    }
-
-    /// The position of the first one that is behind.
-    fn next_pos(&self, list: usize, end: u64) -> Option<u64> {
-        let mut members = self.0[list].iter();
-        members.find(|member| member.pos != end).map(|member| member.pos)
     }
 }
 

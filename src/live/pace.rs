@@ -44,7 +44,7 @@ impl Sockets {
 
     /// The window in milliseconds that suits the worker's load; 0 = at the end of the loop turn.
     pub fn window(&self) -> u64 {
-        let beyond = self.all.get().clamp(IDLE, BUSY) - IDLE;
+        let beyond = self.all.get().min(BUSY).saturating_sub(IDLE);
         (beyond * MAX_MS / (BUSY - IDLE)) as u64
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use rtmp_protocol::codec::{Class, Info};
 
-use crate::live::direct::Ended;
+use crate::live::direct::{Ended, Members};
 use crate::live::media::{Headers, Kind, Media, Noted, Packet};
 use crate::live::pace::Sockets;
 use crate::live::registry::{self, Change, Key};
@@ -89,7 +89,7 @@ struct Inner {
     /// Where the GOP cache begins.
     cache_from: u64,
     cached_bytes: u64,
-    wires: Vec<Wire>,
+    outlets: Vec<Outlet>,
 
     /// Counts the changes of the sticky messages of the source on air.
     headers_version: u64,
@@ -105,6 +105,25 @@ struct Inner {
     players: usize,
     /// When there was the last flush.
     flushed: u64,
+}
+
+/// A wire, and those who take its bytes.
+struct Outlet {
+    wire: Wire,
+    subscribers: usize,
+    /// Those of them that are written to directly.
+    members: Members,
+}
+
+impl Outlet {
+    fn new(wire: Wire) -> Self {
+        Outlet { wire, subscribers: 0, members: Members::default() }
+    }
+
+    /// Whether packets are put into the wire: the first one's are cached as well, if any are.
+    fn is_wanted(&self, settings: &Settings) -> bool {
+        self.subscribers > 0 || settings.cache_time > 0
+    }
 }
 
 struct Publishing {
@@ -175,7 +194,7 @@ impl Stream {
                     keys: VecDeque::new(),
                     cache_from: 0,
                     cached_bytes: 0,
-                    wires: vec![Wire::new(settings.form, 0)],
+                    outlets: vec![Outlet::new(Wire::new(settings.form, 0))],
                     headers_version: 0,
                     main_track: None,
                     heard: false,
@@ -354,8 +373,11 @@ impl Stream {
     /// for as long as the last flush is too recent.
     fn window(&self) -> u64 {
         let window = self.settings.merge_window.unwrap_or_else(|| self.sockets.window());
+        if window == 0 {
+            return 0;
+        }
         let inner = self.inner.borrow();
-        if window == 0 || !inner.source_on_air().is_some_and(|source| source.source.gathered()) {
+        if !inner.source_on_air().is_some_and(|source| source.source.gathered()) {
             return window;
         }
         window.saturating_sub(clock::now().saturating_sub(inner.flushed))
@@ -533,25 +555,25 @@ impl Inner {
     /// The cursor of a subscriber, to be changed, and its wire.
     fn cursor(&mut self, id: u64) -> Option<(&mut Cursor, &Wire)> {
         let slot = id as u32 as usize;
-        let mut cursor = self.cursors.get_mut(slot)?.take_if(|cursor| cursor.id == id)?;
-        let wire = self.wires.iter_mut().find(|wire| wire.form == cursor.form);
-        if let Some(wire) = wire {
-            wire.members.leave(&mut cursor, &mut self.cursors);
-        }
+        let form = self.find(id)?.form;
+        let outlet = self.outlets.iter_mut().find(|outlet| outlet.wire.form == form)?;
+        let mut cursor = self.cursors.get_mut(slot)?.take()?;
+        outlet.members.leave(&mut cursor, &mut self.cursors);
         let cursor = self.cursors[slot].insert(cursor);
-        let wire = self.wires.iter().find(|wire| wire.form == cursor.form)?;
-        Some((cursor, wire))
+        Some((cursor, &outlet.wire))
     }
 
-    /// Those that the engine does not write to directly.
-    fn others(&self) -> impl Iterator<Item = &Cursor> {
-        let all = if self.has_others() { self.cursors.as_slice() } else { &[] };
-        all.iter().flatten().filter(|cursor| cursor.direct.is_none())
+    fn wire(&self, form: Form) -> Option<&Wire> {
+        self.outlets.iter().map(|outlet| &outlet.wire).find(|wire| wire.form == form)
     }
 
+    fn outlet(&mut self, form: Form) -> Option<&mut Outlet> {
+        self.outlets.iter_mut().find(|outlet| outlet.wire.form == form)
+    }
+
+    /// Whether there are some that the engine does not write to directly.
     fn has_others(&self) -> bool {
-        let direct: usize = self.wires.iter().map(|wire| wire.members.len()).sum();
-        self.subscribers() > direct
+        self.outlets.iter().any(|outlet| outlet.subscribers > outlet.members.count())
     }
 
     fn subscribers(&self) -> usize {
@@ -616,8 +638,8 @@ impl Inner {
         let timestamp = self.clock.out(media.timestamp, frame);
         let media = Media { timestamp, ..media };
         let (now, seq) = (clock::now(), self.next());
-        for wire in &mut self.wires {
-            wire.append(&media, now);
+        for outlet in self.outlets.iter_mut().filter(|outlet| outlet.is_wanted(settings)) {
+            outlet.wire.append(&media, now);
         }
         let len = media.payload.len() as u32;
         let kind = media.kind;
@@ -633,11 +655,14 @@ impl Inner {
     }
 
     fn skip_until_key(&mut self, media: &Media<'_>, class: Option<Class>, key: bool) -> bool {
+        if media.kind != Kind::Video {
+            return false;
+        }
         let on_air = self.on_air;
         let Some(source) = self.sources.iter_mut().find(|s| Some(s.id) == on_air) else {
             return true;
         };
-        if media.kind != Kind::Video || !source.await_key {
+        if !source.await_key {
             return false;
         }
         source.await_key = !key;
@@ -699,7 +724,7 @@ impl Inner {
 
     fn join(&mut self, subscriber: Subscriber, settings: &Settings) -> u64 {
         let Subscriber { form, sink, player, prologue } = subscriber;
-        self.wire_for(form);
+        self.enter_outlet(form, settings);
         let seq = self.start(settings).unwrap_or(self.next());
         let slot = self.free.pop().unwrap_or_else(|| {
             self.cursors.push(None);
@@ -727,21 +752,34 @@ impl Inner {
     }
 
     /// Makes sure that there is a wire of this form, filled with what is cached.
-    fn wire_for(&mut self, form: Form) {
-        if self.wires.iter().any(|wire| wire.form == form) {
+    fn enter_outlet(&mut self, form: Form, settings: &Settings) {
+        let (from, next) = (self.cache_from.max(self.first), self.next());
+        if let Some(outlet) = self.outlet(form) {
+            if !outlet.is_wanted(settings) {
+                outlet.wire.resume(next);
+            }
+            outlet.subscribers += 1;
             return;
         }
-        let from = self.cache_from.max(self.first);
         let mut wire = Wire::new(form, from);
         let mut payload = Vec::new();
-        for seq in from..self.next() {
+        for seq in from..next {
             let Some(packet) = self.packet(seq) else { break };
             payload.clear();
             let media = Media { kind: packet.kind, timestamp: packet.timestamp, payload: &[] };
-            self.wires[0].payload(seq, &media, packet.len as usize, &mut payload);
+            self.outlets[0].wire.payload(seq, &media, packet.len as usize, &mut payload);
             wire.append(&Media { payload: &payload, ..media }, packet.arrived);
         }
-        self.wires.push(wire);
+        self.outlets.push(Outlet { subscribers: 1, ..Outlet::new(wire) });
+    }
+
+    /// The first wire is where packets are kept; others live as long as their players.
+    fn leave_outlet(&mut self, form: Form) {
+        if let Some(outlet) = self.outlet(form) {
+            outlet.subscribers -= 1;
+        }
+        let kept = self.outlets[0].wire.form;
+        self.outlets.retain(|outlet| outlet.subscribers > 0 || outlet.wire.form == kept);
     }
 
     /// Takes the subscriber out, and gives what completes the message it is receiving.
@@ -752,12 +790,7 @@ impl Inner {
         let cursor = self.cursors[slot as usize].take()?;
         self.free.push(slot);
         self.players -= usize::from(cursor.player);
-        let form = cursor.form;
-        let in_use = self.cursors.iter().flatten().any(|cursor| cursor.form == form);
-        // the first wire is where packets are kept; others live as long as their players
-        if !in_use && self.wires[0].form != form {
-            self.wires.retain(|wire| wire.form != form);
-        }
+        self.leave_outlet(cursor.form);
         Some(cursor.head.map(|head| head.bytes[head.sent..].to_vec()).unwrap_or_default())
     }
 
@@ -783,7 +816,7 @@ impl Inner {
 
     /// Lets a cursor that is behind go on at packet `key`, after the message it has begun.
     fn move_to(&self, cursor: &mut Cursor, key: u64) {
-        let Some(wire) = self.wires.iter().find(|wire| wire.form == cursor.form) else { return };
+        let Some(wire) = self.wire(cursor.form) else { return };
         let pos = wire.start_of(key);
         if cursor.mode == Mode::Live && cursor.pos < pos {
             cursor.finish_packet(wire);
@@ -800,10 +833,10 @@ impl Inner {
         let mut ended = Vec::new();
         // first the relays, since each stands for all players behind it
         for relays in [true, false] {
-            for wire in &mut self.wires {
-                let mut members = mem::take(&mut wire.members);
-                members.flush(relays, wire, &mut self.cursors, &mut ended);
-                wire.members = members;
+            for Outlet { wire, members, .. } in &mut self.outlets {
+                if members.count() > 0 {
+                    members.flush(relays, wire, &mut self.cursors, &mut ended);
+                }
             }
         }
         if self.has_others() {
@@ -837,8 +870,8 @@ impl Inner {
 
     /// Writes to the cursor of `slot` directly from now on, if that can be.
     fn enter(&mut self, cursor: &mut Cursor, slot: usize) {
-        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.form == cursor.form) {
-            wire.members.enter(cursor, slot as u32);
+        if let Some(outlet) = self.outlet(cursor.form) {
+            outlet.members.enter(cursor, slot as u32);
         }
     }
 
@@ -862,9 +895,7 @@ impl Inner {
 
     /// Sends one subscriber what there is for it, until its peer is full.
     fn deliver(&self, cursor: &mut Cursor, settings: &Settings) -> io::Result<()> {
-        let Some(wire) = self.wires.iter().find(|wire| wire.form == cursor.form) else {
-            return Ok(());
-        };
+        let Some(wire) = self.wire(cursor.form) else { return Ok(()) };
         if let Mode::Picking { seq } = cursor.mode {
             self.pick(cursor, wire, seq, settings);
         }
@@ -937,7 +968,7 @@ impl Inner {
 
     /// Moves a player that is too far behind to a key frame, or says that it must go.
     fn bound_lag(&self, cursor: &mut Cursor, settings: &Settings, now: u64) -> Option<End> {
-        let wire = self.wires.iter().find(|wire| wire.form == cursor.form)?;
+        let wire = self.wire(cursor.form)?;
         let (seq, pos) = match cursor.mode {
             Mode::Live => (wire.packet_at(cursor.pos), cursor.pos),
             Mode::Picking { seq } => (seq, wire.start_of(seq)),
@@ -964,30 +995,24 @@ impl Inner {
         None
     }
 
-    /// The position of the subscriber that is furthest behind the end of `wire`.
-    fn behind(&self, wire: &Wire) -> Option<u64> {
-        let end = wire.end();
-        let others = self
-            .others()
-            .filter(|cursor| cursor.form == wire.form && cursor.mode == Mode::Live)
-            .map(|cursor| cursor.pos)
-            .filter(|&pos| pos < end);
-        others.chain(wire.members.behind(end)).min()
-    }
-
     /// Forgets the packets that nobody needs: neither a player nor the cache.
     fn trim(&mut self, settings: &Settings) {
-        let mut keep_all = if settings.cache_time > 0 { self.cache_from } else { self.next() };
-        for cursor in self.others() {
+        let others = if self.has_others() { self.cursors.as_slice() } else { &[] };
+        let others = || others.iter().flatten().filter(|cursor| cursor.direct.is_none());
+        let mut keep = if settings.cache_time > 0 { self.cache_from } else { self.next() };
+        for cursor in others() {
             if let Mode::Picking { seq } = cursor.mode {
-                keep_all = keep_all.min(seq);
+                keep = keep.min(seq);
             }
         }
-        let mut oldest = self.next();
-        for at in 0..self.wires.len() {
-            let behind = self.behind(&self.wires[at]);
-            let wire = &mut self.wires[at];
-            let keep = behind.map_or(keep_all, |pos| keep_all.min(wire.packet_at(pos)));
+        let mut oldest = keep;
+        for Outlet { wire, members, .. } in &mut self.outlets {
+            let live = others().filter(|cursor| cursor.form == wire.form && cursor.is_live());
+            let behind = live.map(|cursor| cursor.pos).chain(members.reached()).min();
+            let keep = match behind {
+                Some(pos) if pos < wire.end() => keep.min(wire.packet_at(pos)),
+                _ => keep,
+            };
             wire.trim(keep);
             oldest = oldest.min(keep);
         }

@@ -111,9 +111,14 @@ pub(super) struct Head {
 }
 
 impl Cursor {
-    /// Whether it takes the bytes of the wire as they are, and has all that it could get so far.
+    /// Whether it takes the bytes of the wire as they are.
+    pub fn is_live(&self) -> bool {
+        self.mode == Mode::Live
+    }
+
+    /// The same, and whether it has all that it could get so far.
     pub fn is_steady(&self) -> bool {
-        self.mode == Mode::Live && self.head.is_none() && !self.blocked
+        self.is_live() && self.head.is_none() && !self.blocked
     }
 
     /// The bytes that go out before the wire's.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use rtmp_protocol::{chunk, flv, message};
 
-use crate::live::direct::Members;
 use crate::live::media::{Kind, Media};
 use crate::nginx::block::Block;
 
@@ -71,8 +70,6 @@ pub struct Wire {
     /// Where each packet starts, from packet number `first` on.
     starts: VecDeque<u64>,
     first: u64,
-    /// The subscribers that take its bytes as they are.
-    pub members: Members,
 }
 
 impl Wire {
@@ -87,8 +84,13 @@ impl Wire {
             end: 0,
             starts: VecDeque::new(),
             first,
-            members: Members::default(),
         }
+    }
+
+    /// Goes on at packet number `seq`, after packets that were not appended since nobody wanted them.
+    pub fn resume(&mut self, seq: u64) {
+        self.starts.clear();
+        self.first = seq;
     }
 
     /// Appends one packet at time `now` (ms).
@@ -98,13 +100,19 @@ impl Wire {
         form.encode(media, |bytes| self.put(bytes, now));
     }
 
-    fn put(&mut self, mut bytes: &[u8], now: u64) {
+    #[inline(never)]
+    fn put(&mut self, bytes: &[u8], now: u64) {
+        let n = self.blocks.back().map_or(0, |(_, block)| block.append(bytes));
+        self.end += n as u64;
+        if n < bytes.len() {
+            self.put_in_next(&bytes[n..], now);
+        }
+    }
+
+    #[cold]
+    fn put_in_next(&mut self, mut bytes: &[u8], now: u64) {
         while !bytes.is_empty() {
-            let block = match self.blocks.back() {
-                Some((_, block)) if !block.is_full() => block,
-                _ => self.next_block(now),
-            };
-            let n = block.append(bytes);
+            let n = self.next_block(now).append(bytes);
             self.end += n as u64;
             bytes = &bytes[n..];
         }
