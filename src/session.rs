@@ -310,32 +310,15 @@ impl Session {
             if self.ended.get() || self.waits() {
                 break;
             }
-            let mut unread = self.unread.take();
-            let kept = unread.len();
-            if buffer.len() < kept + READ_BUFFER {
-                buffer.resize(kept + READ_BUFFER, 0);
-            }
-            buffer[..kept].copy_from_slice(&unread);
-            unread.clear();
+            let kept = self.take_unread(buffer);
             let n = match self.conn.recv(&mut buffer[kept..kept + READ_BUFFER]) {
                 Ok(0) => {
                     self.finalize(Reason::ClientClosed);
                     break;
                 }
                 Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // what waited behind a decision is handled now even if nothing new came
-                    if kept > MAX_HEADER {
-                        0
-                    } else {
-                        unread.extend_from_slice(&buffer[..kept]);
-                        self.unread.replace(unread);
-                        if let Err(error) = self.conn.await_readable() {
-                            self.finalize(Reason::Io(error));
-                        }
-                        break;
-                    }
-                }
+                // what waited behind a decision is handled now even if nothing new came
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => {
                     self.finalize(Reason::Io(error));
                     break;
@@ -352,18 +335,23 @@ impl Session {
             if sent == self.conn.sent() && matches!(*self.role.borrow(), Role::None) {
                 self.conn.quick_ack();
             }
-            unread.extend_from_slice(input);
-            unread.shrink_to_fit();
-            self.unread.replace(unread);
+            if !input.is_empty() {
+                self.unread.replace(input.to_vec());
+            }
+            if !self.conn.is_ready() {
+                break;
+            }
         }
         drop(shared);
         self.flush();
-        let more = !self.ended.get()
-            && !self.waits()
-            // SAFETY: the connection lives as long as the session.
-            && unsafe { (*(*self.conn.as_ptr()).read).ready() != 0 };
-        if more {
-            self.resume.post_next();
+        if !self.ended.get() {
+            if !self.conn.is_ready() {
+                if let Err(error) = self.conn.await_readable() {
+                    self.finalize(Reason::Io(error));
+                }
+            } else if !self.waits() {
+                self.resume.post_next();
+            }
         }
         let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
         self.unhurried.set(
@@ -372,6 +360,20 @@ impl Session {
                 && self.is_between_messages()
                 && self.gathers(),
         );
+    }
+
+    /// Moves what waits of the input to the front of the buffer, with room for a read behind it.
+    fn take_unread(&self, buffer: &mut Vec<u8>) -> usize {
+        let mut unread = self.unread.borrow_mut();
+        let kept = unread.len();
+        if kept > 0 {
+            if buffer.len() < kept + READ_BUFFER {
+                buffer.resize(kept + READ_BUFFER, 0);
+            }
+            buffer[..kept].copy_from_slice(&unread);
+            *unread = Vec::new();
+        }
+        kept
     }
 
     /// Sends the players what was just read, unless it is gathered.

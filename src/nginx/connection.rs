@@ -200,6 +200,12 @@ impl Connection {
         }
     }
 
+    /// Whether a read may give something, as far as nginx knows.
+    pub fn is_ready(&self) -> bool {
+        // SAFETY: the connection is live.
+        unsafe { (*(*self.c.as_ptr()).read).ready() != 0 }
+    }
+
     /// Asks for the next read event.
     pub fn await_readable(&self) -> io::Result<()> {
         // SAFETY: the connection is live.

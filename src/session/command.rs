@@ -86,21 +86,21 @@ impl Session {
         let role = self.role.borrow();
         let Role::Publisher(publishing) = &*role else { return };
         self.times.media(Some(clock::now()));
-        let Some(client) = self.client() else { return };
-        let (kind, payload) = match kind {
-            message::DATA => (kind, metadata::for_players(client.app.live.meta, payload)),
-            message::DATA_AMF3 => match command::amf0_of(payload, true) {
-                Ok(payload) => {
-                    (message::DATA, metadata::for_players(client.app.live.meta, payload))
-                }
-                Err(_) => return,
-            },
-            _ => (kind, Some(payload.into())),
+        let append = |kind, payload: &[u8]| {
+            publishing.publication.append(Media { kind, timestamp, payload });
         };
-        let Some(payload) = payload else { return };
-        let payload = &*payload;
-        let Some(kind) = Kind::of_message_type(kind) else { return };
-        publishing.publication.append(Media { kind, timestamp, payload });
+        match kind {
+            message::AUDIO => append(Kind::Audio, payload),
+            message::VIDEO => append(Kind::Video, payload),
+            message::DATA | message::DATA_AMF3 => {
+                let payload = command::amf0_of(payload, kind == message::DATA_AMF3);
+                let (Ok(payload), Some(client)) = (payload, self.client()) else { return };
+                if let Some(payload) = metadata::for_players(client.app.live.meta, payload) {
+                    append(Kind::Data, &payload);
+                }
+            }
+            _ => (),
+        }
     }
 
     fn command_message(self: &Rc<Self>, payload: &[u8], amf3: bool) -> Result<Flow, Reason> {
