@@ -23,13 +23,15 @@ my $TIMEOUT = 5 * ($ENV{TEST_NGINX_SLOW} || 1);
 # Starts nginx with one worker (or as many as "workers" says), and the application "live" in two servers: near,
 # on port 1935, and far, on port 1936; the options are more lines for these
 # applications, for the http block (http) and for the rtmp block (rtmp), and how
-# long a worker that shuts down waits for its clients (shutdown).
+# long a worker that shuts down waits for its clients (shutdown); what they cache
+# is cache.
 sub relay_run {
 	my ($t, %options) = @_;
 	my ($near, $far, $rtmp, $http) = @options{qw/ near far rtmp http /};
 	$_ //= '' for $near, $far, $rtmp;
 	my $shutdown = $options{shutdown} // '1s';
 	my $workers = $options{workers} // 1;
+	my $cache = $options{cache} // '1s';
 	my $reuseport = $workers > 1 ? ' reuseport' : '';
 	$http = $http ? "http {\n%%TEST_GLOBALS_HTTP%%\n$http\n}" : '';
 
@@ -56,7 +58,7 @@ rtmp {
 
         application live {
             live on;
-            cache_time 1s;
+            cache_time $cache;
             $near
         }
     }
@@ -66,7 +68,7 @@ rtmp {
 
         application live {
             live on;
-            cache_time 1s;
+            cache_time $cache;
             $far
         }
     }
