@@ -626,7 +626,6 @@ impl Load {
                     }
                 });
                 if accepted.is_some() {
-                    media.put_headers(out, client.stream_id());
                     if let Some(state) = streams.get_mut(*stream as usize) {
                         state.live = true;
                         state.start = now + media.phase(*stream);
@@ -697,6 +696,11 @@ impl Load {
                 Link::Rtmp(client) => client.stream_id(),
                 _ => 0,
             };
+            // in front of the first frame, as an encoder has them: if they went ahead, the kernel would
+            // acknowledge them late, and from then on each message of this publisher at once
+            if stream.next == 0 {
+                self.media.put_headers(&mut connection.out, stream_id);
+            }
             loop {
                 let time = stream.start + self.media.time_ms(stream.next) * MILLISECOND;
                 if time > now {
