@@ -4,7 +4,6 @@
 //! cache misses, one for each thing that a session is asked, cost as much as a tenth of the writes.
 
 use std::io::{self, IoSlice};
-use std::mem;
 use std::rc::Rc;
 
 use crate::live::subscriber::{Cursor, Data, End, Sink};
@@ -123,8 +122,13 @@ impl Members {
         cursors: &mut [Option<Cursor>],
         ended: &mut Ended,
     ) {
-        self.flush_list(relays, Framing::Plain, wire, cursors, ended);
-        self.flush_list(relays, Framing::Chunked, wire, cursors, ended);
+        let mut flush = |framing| {
+            if !self.lists[list_of(relays, framing)].is_empty() {
+                self.flush_list(relays, framing, wire, cursors, ended);
+            }
+        };
+        flush(Framing::Plain);
+        flush(Framing::Chunked);
         // relays come first
         if !relays {
             self.flushed = wire.end();
@@ -140,39 +144,75 @@ impl Members {
         ended: &mut Ended,
     ) {
         let list = list_of(relays, framing);
-        if self.lists[list].is_empty() {
-            return;
-        }
         let end = wire.end();
-        let mut fallen = Vec::new();
         // those that came between two flushes may be further on than the others
         let behind = self.lists[list].iter().find(|member| member.pos != end);
         let mut next = behind.map(|member| member.pos);
         while let Some(pos) = next.take() {
-            let mut head = String::new();
-            let frame = Frame::new(wire, pos, framing, &mut head);
-            let too_long = framing == Framing::Chunked && end - pos > MAX_CHUNK;
-            for (index, member) in self.lists[list].iter_mut().enumerate() {
-                if member.pos != pos {
-                    if member.pos != end {
-                        next = Some(member.pos);
-                    }
-                    continue;
+            let mut fallen = Vec::new();
+            next = match wire.last_slice(pos) {
+                Some(bytes) if framing == Framing::Plain => {
+                    let send = |socket: Socket| socket.send(bytes);
+                    self.write(list, pos, end, bytes.len(), send, &mut fallen)
                 }
-                let taken = match too_long {
-                    true => Err(io::ErrorKind::WouldBlock.into()),
-                    false => member.socket.writev(frame.parts.data().parts),
-                };
-                member.pos = end;
-                match taken {
-                    Ok(n) if n == frame.len => member.sent += n as u64,
-                    taken => fallen.push(Fallen { index: index as u32, pos, taken }),
-                }
-            }
+                _ => self.write_frame(list, pos, framing, wire, &mut fallen),
+            };
             if !fallen.is_empty() {
-                self.fall(list, &frame, mem::take(&mut fallen), cursors, ended);
+                let mut head = String::new();
+                let frame = Frame::new(wire, pos, framing, &mut head);
+                self.fall(list, &frame, fallen, cursors, ended);
             }
         }
+    }
+
+    /// Has `send` write the `len` bytes from `pos` to `end` to each one that is there. Gives the
+    /// position of one that is elsewhere, and not at the end.
+    fn write(
+        &mut self,
+        list: usize,
+        pos: u64,
+        end: u64,
+        len: usize,
+        send: impl Fn(Socket) -> io::Result<usize>,
+        fallen: &mut Vec<Fallen>,
+    ) -> Option<u64> {
+        let mut elsewhere = None;
+        for (index, member) in self.lists[list].iter_mut().enumerate() {
+            if member.pos != pos {
+                if member.pos != end {
+                    elsewhere = Some(member.pos);
+                }
+                continue;
+            }
+            let taken = send(member.socket);
+            member.pos = end;
+            match taken {
+                Ok(n) if n == len => member.sent += n as u64,
+                taken => fallen.push(Fallen { index: index as u32, pos, taken }),
+            }
+        }
+        elsewhere
+    }
+
+    /// The same where it is more than one piece.
+    #[inline(never)]
+    fn write_frame(
+        &mut self,
+        list: usize,
+        pos: u64,
+        framing: Framing,
+        wire: &Wire,
+        fallen: &mut Vec<Fallen>,
+    ) -> Option<u64> {
+        let mut head = String::new();
+        let frame = Frame::new(wire, pos, framing, &mut head);
+        let too_long = framing == Framing::Chunked && wire.end() - pos > MAX_CHUNK;
+        let send = |socket: Socket| match too_long {
+            true => Err(io::ErrorKind::WouldBlock.into()),
+            false => socket.writev(&frame.parts),
+        };
+        let len = frame.parts.iter().map(|part| part.len()).sum();
+        self.write(list, pos, wire.end(), len, send, fallen)
     }
 
     /// Makes those that did not take all of a frame be written to as others.
@@ -211,44 +251,17 @@ struct Fallen {
     taken: io::Result<usize>,
 }
 
-/// What every member at a position is written.
+/// What every member at a position is written, and the blocks that it lies in.
 struct Frame<'a> {
     framing: Framing,
     end: u64,
-    parts: Parts<'a>,
-    len: usize,
-}
-
-/// The parts of a frame, and the blocks that they lie in.
-enum Parts<'a> {
-    /// A plain frame that lies in one block.
-    One([IoSlice<'a>; 1], [Option<&'a Rc<Block>>; 1]),
-    Many(Vec<IoSlice<'a>>, Vec<Option<&'a Rc<Block>>>),
-}
-
-impl Parts<'_> {
-    fn data(&self) -> Data<'_> {
-        match self {
-            Parts::One(parts, blocks) => Data { parts, blocks },
-            Parts::Many(parts, blocks) => Data { parts, blocks },
-        }
-    }
+    parts: Vec<IoSlice<'a>>,
+    blocks: Vec<Option<&'a Rc<Block>>>,
 }
 
 impl<'a> Frame<'a> {
     /// The bytes of `wire` from `pos` on, in a chunk if they are to be; its head is put into `head`.
     fn new(wire: &'a Wire, pos: u64, framing: Framing, head: &'a mut String) -> Self {
-        let parts = match wire.last_slice(pos).filter(|_| framing == Framing::Plain) {
-            Some((bytes, block)) => Parts::One([IoSlice::new(bytes)], [Some(block)]),
-            None => Self::parts(wire, pos, framing, head),
-        };
-        let len = parts.data().parts.iter().map(|part| part.len()).sum();
-        Frame { framing, end: wire.end(), parts, len }
-    }
-
-    /// A frame of several parts.
-    #[inline(never)]
-    fn parts(wire: &'a Wire, pos: u64, framing: Framing, head: &'a mut String) -> Parts<'a> {
         let (mut parts, mut blocks) = (Vec::new(), Vec::new());
         if framing == Framing::Chunked {
             *head = format!("{:x}\r\n", wire.end() - pos);
@@ -260,7 +273,7 @@ impl<'a> Frame<'a> {
             parts.push(IoSlice::new(b"\r\n"));
             blocks.push(None);
         }
-        Parts::Many(parts, blocks)
+        Frame { framing, end: wire.end(), parts, blocks }
     }
 
     /// A cursor at the frame's beginning has `taken` of it. What is missing is written as to those
@@ -275,7 +288,8 @@ impl<'a> Frame<'a> {
             cursor.pos += n as u64;
         } else if n > 0 {
             cursor.pos = self.end;
-            cursor.blocked = !cursor.sink.complete(self.parts.data(), n)?;
+            cursor.blocked =
+                !cursor.sink.complete(Data { parts: &self.parts, blocks: &self.blocks }, n)?;
         }
         Ok(())
     }

@@ -181,11 +181,11 @@ impl Wire {
         }
     }
 
-    /// The bytes from `from` on with their block, if they are in the last one, as nearly always.
-    pub fn last_slice(&self, from: u64) -> Option<(&[u8], &Rc<Block>)> {
+    /// The bytes from `from` on, if they are in the last block, as nearly always.
+    pub fn last_slice(&self, from: u64) -> Option<&[u8]> {
         let (start, block) = self.blocks.back()?;
         let at = from.checked_sub(*start)? as usize;
-        Some((block.filled().get(at..)?, block))
+        block.filled().get(at..)
     }
 
     /// Copies the bytes `from..to`.
