@@ -344,13 +344,17 @@ impl Peer {
             }
             Poll::Ready(Ok(n)) => n,
         };
-        before.copy_from_slice(&self.unread);
-        self.unread.clear();
+        if kept > 0 {
+            before.copy_from_slice(&self.unread);
+            self.unread.clear();
+        }
         self.heard.bytes += n as u64;
         self.heard.last.set(clock::now());
         let mut input = buffer.get(..kept + n).unwrap_or_default();
         let result = self.handle(&mut input, reply, f);
-        self.unread.extend_from_slice(input);
+        if !input.is_empty() {
+            self.unread.extend_from_slice(input);
+        }
         if self.opening {
             // a server under Nagle's algorithm waits for it with the next piece of its answer
             self.conn.get_ref().quick_ack();
@@ -432,7 +436,12 @@ impl Inlet {
         for _ in 0..READS_A_TURN {
             match peer.receive(AsyncConn::try_read, &&*self.unsent, &mut feeding(feed)) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(None)) => (),
+                Poll::Ready(Ok(None)) => {
+                    let conn = peer.conn.get_ref();
+                    if !conn.is_ready() {
+                        return conn.await_readable().map_err(broken);
+                    }
+                }
                 Poll::Ready(Ok(Some(failure)) | Err(failure)) => return Err(failure),
             }
         }
