@@ -1,5 +1,5 @@
 //! Which nginx the module is built against: its version and features as cfg, and as constants the
-//! macros that nginx-sys leaves out.
+//! macros that nginx-sys leaves out. And where its hot functions lie.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use bindgen::callbacks::{ItemInfo, ParseCallbacks};
 
 const HEADER: &str = "src/nginx/sys.h";
+const PLACES: &str = "src/hot.ld";
 
 fn main() {
     for name in ["FEATURES", "FEATURES_CHECK", "VERSION_NUMBER", "INCLUDE"] {
@@ -14,9 +15,11 @@ fn main() {
     }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={HEADER}");
+    println!("cargo::rerun-if-changed={PLACES}");
     features();
     version();
     constants();
+    places();
 }
 
 /// `cfg(ngx_feature = "…")` for what this nginx was configured with.
@@ -55,6 +58,12 @@ fn constants() {
         .expect("bindings of src/nginx/sys.h")
         .write_to_file(out.join("sys.rs"))
         .expect("OUT_DIR is writable");
+}
+
+/// Where the functions of the hot path lie in the module.
+fn places() {
+    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo tells where Cargo.toml is");
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{root}/{PLACES}");
 }
 
 /// Gives a constant of src/nginx/sys.h the name of the macro that it holds.
