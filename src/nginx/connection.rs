@@ -268,25 +268,31 @@ impl Connection {
 
     /// Sends what is written at once, without waiting for more (TCP_NODELAY).
     pub fn set_nodelay(&self) {
-        self.set_tcp(libc::TCP_NODELAY);
+        self.set_tcp(libc::TCP_NODELAY, 1);
     }
 
     /// Acknowledges at once what was just read (TCP_QUICKACK). A peer that writes a command in
     /// pieces under Nagle's algorithm would wait 40 ms for it.
     pub fn quick_ack(&self) {
-        self.set_tcp(libc::TCP_QUICKACK);
+        self.set_tcp(libc::TCP_QUICKACK, 1);
     }
 
-    fn set_tcp(&self, option: libc::c_int) {
+    /// Leaves it to the kernel again to acknowledge two messages at a time, or one after 40 ms: an
+    /// acknowledgement within a read costs as much as a write. The kernel goes back to quick ones by
+    /// itself when a peer has let those 40 ms pass, as one under Nagle's algorithm does.
+    pub fn delay_acks(&self) {
+        self.set_tcp(libc::TCP_QUICKACK, 0);
+    }
+
+    fn set_tcp(&self, option: libc::c_int, value: libc::c_int) {
         let c = self.c.as_ptr();
-        let on: libc::c_int = 1;
         // SAFETY: the connection is live, and the option's value outlives the call. A socket that
         // refuses it works all the same.
         unsafe {
             if i32::from((*(*c).sockaddr).sa_family) != libc::AF_UNIX {
                 let len = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
-                let on = ptr::addr_of!(on).cast();
-                libc::setsockopt((*c).fd, libc::IPPROTO_TCP, option, on, len);
+                let value = ptr::addr_of!(value).cast();
+                libc::setsockopt((*c).fd, libc::IPPROTO_TCP, option, value, len);
             }
         }
     }

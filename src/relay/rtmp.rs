@@ -37,6 +37,8 @@ const READ_BUFFER: usize = 64 * 1024;
 const READS_A_TURN: u32 = 16;
 /// Answers to acknowledgement windows and pings that the server may leave unread.
 pub const MAX_UNSENT: usize = 64 * 1024;
+/// When a play runs evenly: headers and what is cached come within a few round trips.
+const SETTLE_MS: u64 = 1000;
 /// How long a server may take to read the end of what was pushed.
 const CLOSE_MS: u64 = 5000;
 /// What we say we are, if the client said nothing: encoders' own name, since servers look for it.
@@ -264,8 +266,9 @@ impl Peer {
             Ok(None) => (),
             Ok(Some(failure)) | Err(failure) => return failure,
         }
+        let settled = settled(self.conn.clone());
         let inlet = Inlet::open(self, feed, unsent);
-        race(silence, inlet.ended()).await
+        race(race(silence, settled), inlet.ended()).await
     }
 
     /// Sends answers at once where nothing else is sent.
@@ -519,6 +522,14 @@ impl Reply for &Unsent {
         }
         unsent.len() <= MAX_UNSENT
     }
+}
+
+/// Ends the quick acknowledgements of the opening, when what a server has kept for its players has
+/// come: one under Nagle's algorithm waits for them between the pieces of that.
+async fn settled(conn: Rc<AsyncConn>) -> Failure {
+    sleep(SETTLE_MS).await;
+    conn.get_ref().delay_acks();
+    pending().await
 }
 
 /// Ends when a server that is silent for `ping` ms does not answer a ping within `limit` ms.
