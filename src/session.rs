@@ -332,7 +332,7 @@ impl Session {
                 break;
             }
             // an answer carries the acknowledgement; without one, the client waits for it
-            if sent == self.conn.sent() && matches!(*self.role.borrow(), Role::None) {
+            if n > 0 && sent == self.conn.sent() && matches!(*self.role.borrow(), Role::None) {
                 self.conn.quick_ack();
             }
             if !input.is_empty() {
