@@ -90,8 +90,6 @@ impl Session {
             publishing.publication.append(Media { kind, timestamp, payload });
         };
         match kind {
-            message::AUDIO => append(Kind::Audio, payload),
-            message::VIDEO => append(Kind::Video, payload),
             message::DATA | message::DATA_AMF3 => {
                 let payload = command::amf0_of(payload, kind == message::DATA_AMF3);
                 let (Ok(payload), Some(client)) = (payload, self.client()) else { return };
@@ -99,7 +97,11 @@ impl Session {
                     append(Kind::Data, &payload);
                 }
             }
-            _ => (),
+            kind => {
+                if let Some(kind) = Kind::of_message_type(kind) {
+                    append(kind, payload);
+                }
+            }
         }
     }
 
