@@ -63,7 +63,7 @@ fn constants() {
 /// Where the functions of the hot path lie in the module.
 fn places() {
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo tells where Cargo.toml is");
-    println!("cargo::rustc-cdylib-link-arg=-Wl,-T,{root}/{PLACES}");
+    println!("cargo::rustc-cdylib-link-arg=-T{root}/{PLACES}");
 }
 
 /// Gives a constant of src/nginx/sys.h the name of the macro that it holds.

@@ -247,6 +247,7 @@ impl ChunkReader {
             let Some((part, rest)) = input.split_at_checked(available) else { return Ok(None) };
             *input = rest;
 
+            // all of it, so nothing of it came before
             if available == length {
                 stream.unfinished = false;
                 return Ok(Some((chunk.csid, Some(part))));

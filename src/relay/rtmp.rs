@@ -347,17 +347,13 @@ impl Peer {
             }
             Poll::Ready(Ok(n)) => n,
         };
-        if kept > 0 {
-            before.copy_from_slice(&self.unread);
-            self.unread.clear();
-        }
+        before.copy_from_slice(&self.unread);
+        self.unread.clear();
         self.heard.bytes += n as u64;
         self.heard.last.set(clock::now());
         let mut input = buffer.get(..kept + n).unwrap_or_default();
         let result = self.handle(&mut input, reply, f);
-        if !input.is_empty() {
-            self.unread.extend_from_slice(input);
-        }
+        self.unread.extend_from_slice(input);
         if self.opening {
             // a server under Nagle's algorithm waits for it with the next piece of its answer
             self.conn.get_ref().quick_ack();
