@@ -21,8 +21,10 @@ settings! {
         pub relay_buffer: Msec,
         /// The delay after the first failure of a relay.
         pub failed_reconnect: Msec,
-        /// The longest delay between two attempts, and the longest that one may take.
+        /// The longest delay between two attempts.
         pub relay_reconnect: Msec,
+        /// The longest that an attempt may take, from the host's name to the first status.
+        pub relay_timeout: Msec,
         /// The same for pushes only.
         pub push_reconnect: Option<Msec>,
         /// The same for pulls only.
@@ -88,6 +90,9 @@ pub const DIRECTIVES: &[Directive] = &[
     setting(c"relay_reconnect", MSA, Some("3s"), ONE, |scope, args| {
         value::once(&mut scope.relay.relay_reconnect, delay(args)?)
     }),
+    setting(c"relay_timeout", MSA, Some("10s"), ONE, |scope, args| {
+        value::once(&mut scope.relay.relay_timeout, delay(args)?)
+    }),
     setting(c"push_reconnect", MSA, None, ONE, |scope, args| {
         value::once(&mut scope.relay.push_reconnect, Some(delay(args)?))
     }),
@@ -98,7 +103,8 @@ pub const DIRECTIVES: &[Directive] = &[
     accepted(c"session_relay", MSA, "off", |word| value::flag(word).map(drop)),
 ];
 
-/// A time that is not zero: without a delay a target that refuses would be asked without end.
+/// A time that is not zero: without a delay a target that refuses would be asked without end, and
+/// without time no attempt succeeds.
 fn delay(args: &Args<'_>) -> Result<Msec, ConfError> {
     match value::time(args.first())? {
         0 => Err(ConfError::invalid(args.first(), "a time longer than 0")),

@@ -96,7 +96,7 @@ pub trait Relay {
     type Session;
     /// A client that the relay is for, now; `None` when the last has left.
     fn client(&self) -> Option<Rc<Visit>>;
-    /// The first delay, and the longest, which is also the limit of an attempt.
+    /// The first delay after a failure, and the longest.
     fn delays(&self, visit: &Visit) -> (Msec, Msec);
     /// From the host's name to the other server's first status.
     async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Self::Session, Failure>;
@@ -128,33 +128,24 @@ pub async fn keep_up<R: Relay>(relay: &R, targets: &mut impl Targets) -> Stop {
             return Stop::GiveUp;
         }
         let (first, longest) = relay.delays(&visit);
-        let asked = clock::now();
-        let decision = timeout(longest, targets.next(&visit)).await;
-        let candidates = match decision {
-            Some(Decision::Try(candidates)) => candidates,
-            Some(Decision::GiveUp) => return Stop::GiveUp,
-            Some(Decision::EndClients(why)) => return Stop::EndClients(why),
-            Some(Decision::Failed(why)) => {
+        let candidates = match targets.next(&visit).await {
+            Decision::Try(candidates) => candidates,
+            Decision::GiveUp => return Stop::GiveUp,
+            Decision::EndClients(why) => return Stop::EndClients(why),
+            Decision::Failed(why) => {
                 let ms = delays.failed(first, longest);
                 log(relay, None, format_args!("{why}; again in {ms}ms"));
                 sleep(ms).await;
                 continue;
             }
-            None => {
-                let ms = delays.failed(first, longest);
-                log(relay, None, format_args!("no decision within {longest}ms; again in {ms}ms"));
-                sleep(ms).await;
-                continue;
-            }
         };
-        let mut limit = longest.saturating_sub(clock::now().saturating_sub(asked));
+        let limit = visit.app.relay.relay_timeout;
         let mut candidates = candidates.into_iter().peekable();
         let mut wait = None;
         while let Some(Candidate { target, mut lease }) = candidates.next() {
             let opened = timeout(limit, relay.open(&visit, &target)).await;
-            limit = longest;
-            let opened = opened
-                .unwrap_or_else(|| Err(Failure::new(format!("no answer within {longest}ms"))));
+            let opened =
+                opened.unwrap_or_else(|| Err(Failure::new(format!("no answer within {limit}ms"))));
             match opened {
                 Ok(session) => {
                     log::notice!(log::cycle(), "rtmp: {} {target}: established", relay.describe());

@@ -41,7 +41,7 @@ pub const MAX_UNSENT: usize = 64 * 1024;
 const SETTLE_MS: u64 = 1000;
 /// How long a server may take to read the end of what was pushed.
 const CLOSE_MS: u64 = 5000;
-/// What we say we are, if the client said nothing: encoders' own name, since servers look for it.
+/// What we say we are, if the line says nothing: encoders' own name, since servers look for it.
 const FLASH_VER: &[u8] = b"FMLE/3.0 (compatible; ngx-rtmp)";
 /// `play` of a live stream, never of a recording.
 const LIVE_ONLY: f64 = -1000.0;

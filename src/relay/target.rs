@@ -216,9 +216,10 @@ impl Target {
             args: Vec::new(),
             domain,
             tc_url,
-            page_url: visit.page_url.clone(),
-            swf_url: visit.swf_url.clone(),
-            flash_ver: visit.flash_ver.clone(),
+            // what a client says of itself is not said in its name, unless the line asks for it
+            page_url: Vec::new(),
+            swf_url: Vec::new(),
+            flash_ver: Vec::new(),
             hops: visit.hops.saturating_add(1),
             via: loops::via(visit),
         }
