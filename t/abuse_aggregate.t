@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# Aggregate messages: good ones are unpacked, bad ones are dropped.
+# Aggregate messages: they are unpacked as far as they are whole.
 
 ###############################################################################
 
@@ -22,7 +22,7 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(6);
+my $t = Test::Nginx->new()->plan(10);
 
 abuse_run($t);
 
@@ -49,11 +49,22 @@ is($got[1]{timestamp}, 1040, 'goes on in its own time');
 
 my $whole = part(9, 0, key_frame(2));
 $p->send_message(22, 2000, 1, substr($whole, 0, -20));
-$p->send_message(22, 2000, 1, $whole . part(9, 0, key_frame(3), 7));
 $p->send_message(22, 2000, 1, part(22, 0, $whole));
 $p->send_message(22, 2000, 1, "\x09\xff\xff\xff");
 $p->send_video(3000, key_frame(4));
-is($v->read_video()->{payload}, key_frame(4), 'too long, wrong pointer, nested, cut: dropped');
+is($v->read_video()->{payload}, key_frame(4), 'too long, nested, cut: nothing of it');
+
+$p->send_message(22, 4000, 1, part(9, 0, key_frame(5)) . substr($whole, 0, -20));
+$p->send_message(22, 5000, 1, part(9, 0, key_frame(6)) . part(22, 0, $whole));
+$p->send_video(6000, key_frame(7));
+is_deeply([map { $v->read_video()->{payload} } 1 .. 3], [map { key_frame($_) } 5 .. 7],
+	'what stands before the broken part is used');
+
+for my $pointer (0, 7, 0xffffffff) {
+	$p->send_message(22, 7000, 1, part(9, 0, key_frame(8), $pointer) . part(9, 40, inter_frame(9), $pointer));
+	is_deeply([map { $v->read_video()->{payload} } 1 .. 2], [key_frame(8), inter_frame(9)],
+		"back pointers of $pointer are not looked at");
+}
 
 ok(bystanders_unharmed(), 'others go on');
 

@@ -28,13 +28,14 @@ abuse_run($t, server => 'max_message 64k; max_streams 16;');
 
 ###############################################################################
 
-my $s = rtmp_connect(port(1935), 'live');
-$s->send_raw(rtmp_chunk(0, 16, 'x', length => 100, type => RTMP_DATA, stream => 0));
-ok(refused($s), 'a chunk stream id of max_streams');
-
-$s = rtmp_connect(port(1935), 'live');
-$s->send_raw(rtmp_chunk(0, 65599, 'x', length => 100, type => RTMP_DATA, stream => 0));
-ok(refused($s), 'the largest chunk stream id');
+# connect and the chunk size took 2 and 3
+my $s = rtmp_connect(port(1935), 'live', chunk_size => 4096);
+my @ids = (4 .. 8, 63, 64, 65, 319, 320, 321, 1000, 65598, 65599);
+my $message = sub { $s->message(RTMP_DATA, 0, 0, 'x', csid => $_[0]) };
+$s->send_raw(join '', map { $message->($_) } @ids, @ids);
+ok($s->result($s->command('createStream', undef)), 'as many chunk streams as max_streams, of any id');
+$s->send_raw($message->(66));
+ok(refused($s), 'one more');
 
 # each message stays one byte short of its end
 $s = rtmp_connect(port(1935), 'live', chunk_size => 60000);

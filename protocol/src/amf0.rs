@@ -28,6 +28,18 @@ mod marker {
     pub const UNSUPPORTED: u8 = 13;
     pub const XML: u8 = 15;
     pub const TYPED_OBJECT: u8 = 16;
+    pub const AMF3: u8 = 17;
+}
+
+/// Markers of AMF 3, which a value behind [`marker::AMF3`] is written in (AMF 3 specification, 3).
+mod amf3 {
+    pub const UNDEFINED: u8 = 0;
+    pub const NULL: u8 = 1;
+    pub const FALSE: u8 = 2;
+    pub const TRUE: u8 = 3;
+    pub const INTEGER: u8 = 4;
+    pub const DOUBLE: u8 = 5;
+    pub const STRING: u8 = 6;
 }
 
 /// Named values, in order.
@@ -84,6 +96,8 @@ pub enum Amf0Error {
     Truncated { at: usize },
     #[error("AMF0 marker {marker} at byte {at}")]
     Marker { at: usize, marker: u8 },
+    #[error("AMF3 value of marker {marker} at byte {at}")]
+    Amf3 { at: usize, marker: u8 },
     #[error("AMF0 nested deeper than {MAX_DEPTH} at byte {at}")]
     Depth { at: usize },
     #[error("more than {MAX_VALUES} AMF0 values")]
@@ -163,11 +177,14 @@ impl From<&[u8]> for Value {
 /// All values of a message.
 pub fn decode_all(payload: &[u8]) -> Result<Vec<Value>, Amf0Error> {
     let mut decoder = Decoder::new(payload);
-    let mut values = Vec::new();
-    while let Some(value) = decoder.next_value()? {
-        values.push(value);
-    }
-    Ok(values)
+    let values = decoder.readable();
+    decoder.broken.map_or(Ok(values), Err)
+}
+
+/// The values of a message up to the first that can't be read: of that one, what stands before the
+/// place, if it is an object or an array.
+pub fn decode_readable(payload: &[u8]) -> Vec<Value> {
+    Decoder::new(payload).readable()
 }
 
 /// Reads the values of one message one by one.
@@ -177,12 +194,15 @@ pub struct Decoder<'a> {
     length: usize,
     /// Values that may still come.
     budget: usize,
+    /// Why nothing more is read.
+    broken: Option<Amf0Error>,
 }
 
 impl<'a> Decoder<'a> {
     /// A decoder at the start of `payload`.
     pub fn new(payload: &'a [u8]) -> Self {
-        Self { fields: Fields(payload), length: payload.len(), budget: MAX_VALUES }
+        let length = payload.len();
+        Self { fields: Fields(payload), length, budget: MAX_VALUES, broken: None }
     }
 
     /// The bytes behind the values read so far.
@@ -192,10 +212,32 @@ impl<'a> Decoder<'a> {
 
     /// The next value, or `None` at the end.
     pub fn next_value(&mut self) -> Result<Option<Value>, Amf0Error> {
-        if self.fields.0.is_empty() {
-            return Ok(None);
+        let value = self.next_readable();
+        self.broken.map_or(Ok(value), Err)
+    }
+
+    /// The next value, or what can be read of it; `None` at the end, or where reading has ended.
+    pub fn next_readable(&mut self) -> Option<Value> {
+        if self.broken.is_some() || self.fields.0.is_empty() {
+            return None;
         }
-        self.value(0).map(Some)
+        let value = self.value(0);
+        self.unless_broken(value)
+    }
+
+    fn readable(&mut self) -> Vec<Value> {
+        std::iter::from_fn(|| self.next_readable()).collect()
+    }
+
+    /// What was read; an error ends the reading.
+    fn unless_broken<T>(&mut self, read: Result<T, Amf0Error>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.broken = Some(error);
+                None
+            }
+        }
     }
 
     fn at(&self) -> usize {
@@ -249,43 +291,91 @@ impl<'a> Decoder<'a> {
             marker::NUMBER => Value::Number(self.f64()?),
             marker::BOOLEAN => Value::Boolean(self.u8()? != 0),
             marker::STRING => Value::String(self.short_text()?),
-            marker::OBJECT => Value::Object(self.members(inner)?),
+            marker::OBJECT => Value::Object(self.members(inner)),
             marker::NULL => Value::Null,
             marker::UNDEFINED => Value::Undefined,
             marker::REFERENCE => Value::Reference(self.u16()?),
             marker::ECMA_ARRAY => {
                 // the count is a hint that many encoders leave at 0
                 self.u32()?;
-                Value::EcmaArray(self.members(inner)?)
+                Value::EcmaArray(self.members(inner))
             }
             marker::STRICT_ARRAY => {
                 let count = self.u32()?;
-                let mut values = Vec::new();
-                for _ in 0..count {
-                    values.push(self.value(inner)?);
-                }
-                Value::StrictArray(values)
+                Value::StrictArray(self.elements(count, inner))
             }
             marker::DATE => Value::Date { ms: self.f64()?, tz: self.u16()? as i16 },
             marker::LONG_STRING => Value::LongString(self.long_text()?),
             marker::UNSUPPORTED => Value::Unsupported,
             marker::XML => Value::Xml(self.long_text()?),
             marker::TYPED_OBJECT => {
-                Value::TypedObject { class: self.short_text()?, members: self.members(inner)? }
+                Value::TypedObject { class: self.short_text()?, members: self.members(inner) }
             }
+            marker::AMF3 => self.amf3()?,
             marker => return Err(Amf0Error::Marker { at, marker }),
         })
     }
 
-    fn members(&mut self, depth: usize) -> Result<Members, Amf0Error> {
+    fn members(&mut self, depth: usize) -> Members {
         let mut members = Vec::new();
-        loop {
+        while self.broken.is_none() {
             if let Some(rest) = self.fields.0.strip_prefix(&[0, 0, marker::OBJECT_END]) {
                 self.fields = Fields(rest);
-                return Ok(members);
+                break;
             }
-            members.push((self.short_text()?, self.value(depth)?));
+            let member = self.short_text().and_then(|key| Ok((key, self.value(depth)?)));
+            members.extend(self.unless_broken(member));
         }
+        members
+    }
+
+    fn elements(&mut self, count: u32, depth: usize) -> Vec<Value> {
+        let mut values = Vec::new();
+        for _ in 0..count {
+            if self.broken.is_some() {
+                break;
+            }
+            let value = self.value(depth);
+            values.extend(self.unless_broken(value));
+        }
+        values
+    }
+
+    /// A value of AMF 3. Clients that ask for that encoding write simple ones so, which mean the
+    /// same here. Objects, and texts that refer to earlier ones, are not read.
+    fn amf3(&mut self) -> Result<Value, Amf0Error> {
+        let at = self.at();
+        Ok(match self.u8()? {
+            amf3::UNDEFINED => Value::Undefined,
+            amf3::NULL => Value::Null,
+            amf3::FALSE => Value::Boolean(false),
+            amf3::TRUE => Value::Boolean(true),
+            // 29 bits with a sign
+            amf3::INTEGER => Value::Number((((self.u29()? << 3) as i32) >> 3).into()),
+            amf3::DOUBLE => Value::Number(self.f64()?),
+            marker @ amf3::STRING => {
+                let length = self.u29()?;
+                if length & 1 == 0 {
+                    return Err(Amf0Error::Amf3 { at, marker });
+                }
+                let text = self.fields.take((length >> 1) as usize);
+                Value::String(self.need(text)?.to_vec())
+            }
+            marker => return Err(Amf0Error::Amf3 { at, marker }),
+        })
+    }
+
+    /// A number of AMF 3 in one to four bytes: seven bits in each, eight in the fourth.
+    fn u29(&mut self) -> Result<u32, Amf0Error> {
+        let mut number = 0;
+        for _ in 0..3 {
+            let byte = self.u8()?;
+            number = number << 7 | u32::from(byte & 0x7F);
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Ok(number << 8 | u32::from(self.u8()?))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::message::{ABORT, CSID_CONTROL, SET_CHUNK_SIZE};
+use crate::message::{ABORT, SET_CHUNK_SIZE};
 use crate::wire::{append, recycle, u24, u24_bytes, Fields};
 
 /// The chunk size of both sides until they say otherwise.
@@ -31,7 +31,7 @@ const MAX_FIRST_DELTA: u32 = 5000;
 /// What a peer may ask of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// A chunk stream id from here on is an error.
+    /// How many chunk streams the peer may use, whatever their ids are.
     pub max_streams: u32,
     /// The longest message, in bytes. Unfinished messages of a session hold at most four times this.
     pub max_message: usize,
@@ -47,7 +47,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
 pub enum ChunkError {
-    #[error("chunk stream {csid} where fewer than {max} are allowed")]
+    #[error("chunk stream {csid} is one more than the {max} that are allowed")]
     ChunkStream { csid: u32, max: u32 },
     #[error("message of {length} bytes on chunk stream {csid}, more than {max}")]
     MessageTooLarge { csid: u32, length: usize, max: usize },
@@ -61,14 +61,12 @@ pub enum ChunkError {
     StreamIdChanged { csid: u32, from: u32, to: u32 },
     #[error("chunk size {0}, neither 0 nor the top bit is allowed")]
     ChunkSize(u32),
-    #[error("first chunk of chunk stream {csid} is of type {fmt} instead of 0")]
-    NoPreviousChunk { csid: u32, fmt: u8 },
+    #[error("first chunk of chunk stream {csid} has no header")]
+    NoPreviousChunk { csid: u32 },
     #[error("unfinished messages hold {bytes} bytes, more than {max}")]
     TooManyPartialBytes { bytes: usize, max: usize },
     #[error("message of {length} bytes on chunk stream {csid} takes more than {max} chunks")]
     TooManyChunks { csid: u32, length: u32, max: usize },
-    #[error("control message of type {kind} has {length} bytes instead of 4")]
-    ControlTooShort { kind: u8, length: usize },
 }
 
 /// A whole message.
@@ -94,8 +92,7 @@ pub struct Message<'a> {
 pub struct ChunkReader {
     limits: Limits,
     chunk_size: usize,
-    /// By chunk stream id; as long as the largest one seen.
-    streams: Vec<Stream>,
+    streams: Streams,
     /// Bytes in the buffers of unfinished messages.
     partial: usize,
     /// The chunk whose header has been read but not all of its payload.
@@ -132,6 +129,53 @@ struct Stream {
     unfinished: bool,
 }
 
+/// Chunk stream ids below this have the one-byte header that peers use, and a place by their id.
+const LOW_IDS: u32 = 64;
+
+/// The chunk streams of a peer.
+#[derive(Debug, Default)]
+struct Streams {
+    /// By id, as long as the largest of the low ones that was seen.
+    low: Vec<Stream>,
+    /// In the order of their ids.
+    high: Vec<(u32, Stream)>,
+    /// How many of them the peer uses.
+    used: u32,
+}
+
+impl Streams {
+    fn get(&self, csid: u32) -> Option<&Stream> {
+        if csid < LOW_IDS {
+            return self.low.get(csid as usize);
+        }
+        let at = self.high.binary_search_by_key(&csid, |(id, _)| *id).ok()?;
+        self.high.get(at).map(|(_, stream)| stream)
+    }
+
+    fn get_mut(&mut self, csid: u32) -> Option<&mut Stream> {
+        if csid < LOW_IDS {
+            return self.low.get_mut(csid as usize);
+        }
+        let at = self.high.binary_search_by_key(&csid, |(id, _)| *id).ok()?;
+        self.high.get_mut(at).map(|(_, stream)| stream)
+    }
+
+    /// Makes a place for one that was not used so far.
+    fn add(&mut self, csid: u32) {
+        if csid >= LOW_IDS {
+            if let Err(at) = self.high.binary_search_by_key(&csid, |(id, _)| *id) {
+                self.high.insert(at, (csid, Stream::default()));
+            }
+        } else if self.low.len() <= csid as usize {
+            self.low.resize_with((csid as usize).saturating_add(1), Stream::default);
+        }
+        if let Some(stream) = self.get_mut(csid) {
+            stream.used = true;
+            self.used = self.used.saturating_add(1);
+        }
+    }
+}
+
 /// A chunk header as it stands in the input.
 struct ChunkHeader {
     fmt: u8,
@@ -153,7 +197,7 @@ impl ChunkReader {
         Self {
             limits,
             chunk_size: DEFAULT_CHUNK_SIZE,
-            streams: Vec::new(),
+            streams: Streams::default(),
             partial: 0,
             open: None,
             lent: None,
@@ -196,13 +240,12 @@ impl ChunkReader {
             self.take_back();
             let Some((csid, part)) = self.next_message(input)? else { return Ok(None) };
             // looked up anew where it is returned, since the borrow would last for the other ways too
-            let Some(stream) = self.streams.get(csid as usize) else { return Ok(None) };
+            let Some(stream) = self.streams.get(csid) else { return Ok(None) };
             let payload = part.unwrap_or(&stream.buffer);
             match stream.kind {
                 kind @ (SET_CHUNK_SIZE | ABORT) => {
-                    let length = payload.len();
-                    let value = Fields(payload).u32();
-                    let value = value.ok_or(ChunkError::ControlTooShort { kind, length })?;
+                    // one that is cut short says nothing
+                    let Some(value) = Fields(payload).u32() else { continue };
                     if kind == SET_CHUNK_SIZE {
                         self.set_chunk_size(value)?;
                     } else {
@@ -217,7 +260,7 @@ impl ChunkReader {
     /// The message that is complete on a chunk stream: its payload is `part` of the input, or in the
     /// chunk stream's buffer.
     fn message<'a, 'b: 'a>(&'a self, csid: u32, part: Option<&'b [u8]>) -> Option<Message<'a>> {
-        let stream = self.streams.get(csid as usize)?;
+        let stream = self.streams.get(csid)?;
         Some(Message {
             kind: stream.kind,
             timestamp: stream.timestamp,
@@ -241,7 +284,7 @@ impl ChunkReader {
                     None => return Ok(None),
                 },
             };
-            let Some(stream) = self.streams.get_mut(chunk.csid as usize) else { return Ok(None) };
+            let Some(stream) = self.streams.get_mut(chunk.csid) else { return Ok(None) };
             let length = stream.length as usize;
             let available = chunk.left.min(input.len());
             let Some((part, rest)) = input.split_at_checked(available) else { return Ok(None) };
@@ -266,7 +309,7 @@ impl ChunkReader {
     /// Puts a part of a message behind those that came before. True if it is the last one.
     #[inline(never)]
     fn gather(&mut self, csid: u32, part: &[u8]) -> Result<bool, ChunkError> {
-        let Some(stream) = self.streams.get_mut(csid as usize) else { return Ok(false) };
+        let Some(stream) = self.streams.get_mut(csid) else { return Ok(false) };
         let length = stream.length as usize;
         self.partial = self.partial.saturating_add(part.len());
         let max = self.limits.max_message.saturating_mul(PARTIAL_MESSAGES);
@@ -286,19 +329,10 @@ impl ChunkReader {
     /// Reads a chunk header and brings its chunk stream up to date.
     fn begin_chunk(&mut self, input: &mut &[u8]) -> Result<Option<OpenChunk>, ChunkError> {
         let Some((fmt, csid, basic)) = basic_header(input) else { return Ok(None) };
-        let max = self.limits.max_streams;
-        if csid >= max {
-            return Err(ChunkError::ChunkStream { csid, max });
+        if !self.streams.get(csid).is_some_and(|stream| stream.used) {
+            self.begin_stream(csid, fmt)?;
         }
-        let index = csid as usize;
-        if index >= self.streams.len() {
-            self.streams.resize_with(index.saturating_add(1), Stream::default);
-        }
-        let Some(stream) = self.streams.get_mut(index) else { return Ok(None) };
-        // librtmp answers the first ping with type 1 on a fresh control chunk stream
-        if !stream.used && fmt != 0 && !(fmt == 1 && csid == CSID_CONTROL) {
-            return Err(ChunkError::NoPreviousChunk { csid, fmt });
-        }
+        let Some(stream) = self.streams.get_mut(csid) else { return Ok(None) };
         let after_basic = input.get(basic..).unwrap_or_default();
         let Some(mut header) = message_header(fmt, after_basic, stream) else { return Ok(None) };
         header.size = header.size.saturating_add(basic);
@@ -323,10 +357,25 @@ impl ChunkReader {
         Ok(Some(OpenChunk { csid, left: left.min(self.chunk_size) }))
     }
 
+    /// A chunk stream is used for the first time. Its first chunk should be of type 0, but librtmp
+    /// and encoders begin some with type 1, whose time then counts from 0.
+    #[cold]
+    fn begin_stream(&mut self, csid: u32, fmt: u8) -> Result<(), ChunkError> {
+        let max = self.limits.max_streams;
+        if self.streams.used >= max {
+            return Err(ChunkError::ChunkStream { csid, max });
+        }
+        if fmt == 3 {
+            return Err(ChunkError::NoPreviousChunk { csid });
+        }
+        self.streams.add(csid);
+        Ok(())
+    }
+
     /// The buffer lent out as the last message is free again.
     fn take_back(&mut self) {
         let Some(csid) = self.lent.take() else { return };
-        if let Some(stream) = self.streams.get_mut(csid as usize) {
+        if let Some(stream) = self.streams.get_mut(csid) {
             recycle(&mut stream.buffer);
         }
     }
@@ -342,7 +391,7 @@ impl ChunkReader {
 
     /// Drops the unfinished message of a chunk stream, if there is one.
     fn abort(&mut self, csid: u32) {
-        let Some(stream) = self.streams.get_mut(csid as usize) else { return };
+        let Some(stream) = self.streams.get_mut(csid) else { return };
         if stream.unfinished {
             stream.unfinished = false;
             self.partial = self.partial.saturating_sub(stream.buffer.len());
@@ -374,7 +423,6 @@ impl Stream {
             self.length = header.length;
             self.kind = header.kind;
         }
-        self.used = true;
         self.unfinished = true;
         self.chunks = 1;
     }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::amf0::{decode_all, Amf0Error, Decoder, Members, Value};
+use crate::amf0::{decode_readable, Decoder, Members, Value};
 use crate::wire::Fields;
 
 /// What we say we can do with every codec: forward it (Enhanced RTMP, FourCcInfoMask).
@@ -32,8 +32,6 @@ pub const VIA: &str = "ngxRtmpVia";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
 pub enum CommandError {
-    #[error("{0}")]
-    Amf0(#[from] Amf0Error),
     #[error("command without a name")]
     Name,
     #[error("AMF3 envelope with format {0} instead of 0")]
@@ -56,9 +54,11 @@ pub struct Command {
 }
 
 impl Command {
-    /// Reads a command; `amf3` for message type 17, whose payload has a format byte in front.
+    /// Reads a command; `amf3` for message type 17, whose payload has a format byte in front. What
+    /// stands before a value that can't be read counts: encoders put padding, and values of other
+    /// encodings, behind all that matters.
     pub fn parse(payload: &[u8], amf3: bool) -> Result<Self, CommandError> {
-        let mut values = decode_all(amf0_of(payload, amf3)?)?.into_iter();
+        let mut values = decode_readable(amf0_of(payload, amf3)?).into_iter();
         let Some(Value::String(name)) = values.next() else { return Err(CommandError::Name) };
         let transaction = values.next().and_then(|value| value.as_number()).unwrap_or(0.0);
         let object = values.next().unwrap_or(Value::Null);
@@ -81,10 +81,11 @@ impl Command {
     }
 }
 
-/// The AMF0 in a payload: what is behind the format byte of message types 15 and 17.
+/// The AMF0 in a payload: what is behind the format byte of message types 15 and 17. Some peers
+/// leave that byte out, so that the marker of the name stands in its place.
 pub fn amf0_of(payload: &[u8], amf3: bool) -> Result<&[u8], CommandError> {
     match (amf3, payload) {
-        (false, payload) => Ok(payload),
+        (false, payload) | (true, payload @ [2, ..]) => Ok(payload),
         (true, [0, rest @ ..]) => Ok(rest),
         (true, [format, ..]) => Err(CommandError::Format(*format)),
         (true, []) => Err(CommandError::NoFormat),
@@ -117,7 +118,7 @@ pub fn metadata(payload: &[u8]) -> Option<Value> {
     if name != b"onMetaData" {
         return None;
     }
-    Decoder::new(rest).next_value().ok().flatten()
+    Decoder::new(rest).next_readable()
 }
 
 /// What a client says in connect.

@@ -168,7 +168,7 @@ impl UserControl {
     }
 }
 
-/// Why an aggregate is not what it should be. The whole message is to be dropped.
+/// Why an aggregate can't be read on. What came before is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
 pub enum AggregateError {
@@ -178,10 +178,6 @@ pub enum AggregateError {
         "message of {length} bytes at byte {at} of an aggregate is longer than the {left} left"
     )]
     Length { at: usize, length: usize, left: usize },
-    #[error("no back pointer behind the message at byte {at} of an aggregate")]
-    NoBackPointer { at: usize },
-    #[error("back pointer {found} instead of {expected} at byte {at} of an aggregate")]
-    BackPointer { at: usize, found: u32, expected: u32 },
     #[error("aggregate within an aggregate at byte {at}")]
     Nested { at: usize },
 }
@@ -197,27 +193,19 @@ pub struct Part<'a> {
     pub payload: &'a [u8],
 }
 
-/// The messages of an aggregate. Timestamps within count from the first one, which is the
-/// aggregate's own. Everything is checked beforehand, so that the result is either all parts, or
-/// one error.
+/// The messages of an aggregate, in order, up to the first that is not whole. Timestamps within
+/// count from the first one, which is the aggregate's own.
 pub fn aggregate(
     msg_timestamp: u32,
     payload: &[u8],
 ) -> impl Iterator<Item = Result<Part<'_>, AggregateError>> {
-    let error = Parts::new(payload).find_map(Result::err);
-    let mut parts = Parts::new(if error.is_none() { payload } else { &[] });
-    let mut error = error;
     let mut first = None;
-    std::iter::from_fn(move || {
-        if let Some(error) = error.take() {
-            return Some(Err(error));
-        }
-        let part = parts.next()?.map(|mut part| {
+    Parts::new(payload).map(move |part| {
+        part.map(|mut part| {
             let first = *first.get_or_insert(part.timestamp);
             part.timestamp = msg_timestamp.wrapping_add(part.timestamp.wrapping_sub(first));
             part
-        });
-        Some(part)
+        })
     })
 }
 
@@ -246,12 +234,12 @@ impl<'a> Parts<'a> {
         let left = self.fields.0.len();
         let too_long = AggregateError::Length { at, length: length as usize, left };
         let payload = self.fields.take(length as usize).ok_or(too_long)?;
-        let found = self.fields.u32().ok_or(AggregateError::NoBackPointer { at })?;
-        let expected = length.saturating_add(11);
-        if found != expected {
-            return Err(AggregateError::BackPointer { at, found, expected });
+        // the size of this message once more, for those who read backwards: encoders put 0 there,
+        // and leave it out behind the last one
+        if self.fields.u32().is_none() {
+            self.fields = Fields(&[]);
         }
-        self.at = at.saturating_add(expected as usize).saturating_add(4);
+        self.at = at.saturating_add(length as usize).saturating_add(15);
         Ok(Part { kind, timestamp: u32::from(high) << 24 | low, payload })
     }
 }

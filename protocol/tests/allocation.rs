@@ -109,11 +109,11 @@ fn a_large_message_leaves_nothing_behind() {
 }
 
 #[test]
-fn amf0_counts_allocate_nothing() {
+fn amf0_counts_are_no_sizes() {
     let array = [10, 255, 255, 255, 255];
     let ecma = [8, 255, 255, 255, 255];
     for bytes in [array, ecma] {
         let used = measure(|| assert!(rtmp_protocol::amf0::decode_all(&bytes).is_err()));
-        assert_eq!(used.count_total, 0);
+        assert!(used.bytes_max < 1000, "{} bytes", used.bytes_max);
     }
 }

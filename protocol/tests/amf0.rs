@@ -2,7 +2,9 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rtmp_protocol::amf0::{decode_all, encode, Amf0Error, Decoder, Value, MAX_DEPTH, MAX_VALUES};
+use rtmp_protocol::amf0::{
+    decode_all, decode_readable, encode, Amf0Error, Decoder, Value, MAX_DEPTH, MAX_VALUES,
+};
 
 fn encoded(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
@@ -58,7 +60,23 @@ proptest! {
 
     #[test]
     fn garbage_never_panics(bytes in vec(prop_oneof![0u8..20, any::<u8>()], 0..100)) {
-        let _ = decode_all(&bytes);
+        let all = decode_all(&bytes);
+        let readable = decode_readable(&bytes);
+        if let Ok(all) = all {
+            // as text, since NaN is not itself
+            prop_assert_eq!(format!("{all:?}"), format!("{readable:?}"));
+        }
+    }
+
+    /// Whatever stands behind whole values, they are read.
+    #[test]
+    fn whole_values_are_readable(values in vec(value(), 0..5), behind in vec(any::<u8>(), 0..20)) {
+        let mut bytes: Vec<u8> = values.iter().flat_map(encoded).collect();
+        bytes.extend(behind);
+        let readable = decode_readable(&bytes);
+        prop_assert!(readable.len() >= values.len());
+        let readable = &readable[..values.len()];
+        prop_assert_eq!(format!("{values:?}"), format!("{readable:?}"));
     }
 }
 
@@ -91,8 +109,53 @@ fn markers() {
 
 #[test]
 fn reserved_markers_are_refused() {
-    for marker in [4, 9, 14, 17, 18, 255] {
+    for marker in [4, 9, 14, 18, 255] {
         assert_eq!(decode_all(&[5, marker]), Err(Amf0Error::Marker { at: 1, marker }));
+    }
+}
+
+/// What stands before the place where an object or array breaks off.
+#[test]
+fn beginnings_are_readable() {
+    let readable = |bytes: &[u8], value: &Value| assert_eq!(&decode_readable(bytes)[0], value);
+    let whole = Value::object([("a", Value::from("x")), ("b", Value::Null)]);
+    let bytes = encoded(&whole);
+    readable(&bytes[..bytes.len() - 3], &whole);
+    readable(&bytes[..bytes.len() - 1], &whole);
+    let first = Value::object([("a", Value::from("x"))]);
+    readable(&bytes[..bytes.len() - 4], &first);
+    let unknown = [&bytes[..8], &[0, 1, b'b', 99, 5, 5]].concat();
+    assert_eq!(decode_readable(&unknown).len(), 1);
+    readable(&unknown, &first);
+    // nothing is taken for more of the outer one
+    let nested = [&[3, 0, 1, b'n'], &bytes[..8], &[0, 1, b'b', 99, 5, 0, 1, b'c', 5]].concat();
+    readable(&nested, &Value::object([("n", first)]));
+    let two = Value::StrictArray(vec![Value::Null, Value::Undefined]);
+    readable(&[10, 0, 0, 0, 9, 5, 6], &two);
+    assert_eq!(decode_readable(&[5, 0, 0, 0]), [Value::Null]);
+}
+
+/// Simple values of AMF 3 mean what those of AMF 0 mean; others end the reading.
+#[test]
+fn simple_amf3() {
+    let cases: [(&[u8], Value); 8] = [
+        (&[0], Value::Undefined),
+        (&[1], Value::Null),
+        (&[2], Value::Boolean(false)),
+        (&[3], Value::Boolean(true)),
+        (&[4, 0x82, 0x2C], Value::Number(300.0)),
+        (&[4, 0xFF, 0xFF, 0xFF, 0xFE], Value::Number(-2.0)),
+        (&[5, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0], Value::Number(1.0)),
+        (&[6, 5, b'a', b'b'], Value::from("ab")),
+    ];
+    for (bytes, value) in cases {
+        let bytes = [&[17], bytes, &[5]].concat();
+        assert_eq!(decode_all(&bytes), Ok(vec![value, Value::Null]));
+    }
+    for marker in [6, 7, 8, 9, 10, 12, 255] {
+        let bytes = [5, 17, marker, 0, 5];
+        assert_eq!(decode_all(&bytes), Err(Amf0Error::Amf3 { at: 2, marker }));
+        assert_eq!(decode_readable(&bytes), [Value::Null]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Commands, connect in old and enhanced form, data messages.
 
-use rtmp_protocol::amf0::{decode_all, encode, Amf0Error, Value};
+use rtmp_protocol::amf0::{decode_all, encode, Value};
 use rtmp_protocol::command::*;
 
 fn bytes(values: &[Value]) -> Vec<u8> {
@@ -38,8 +38,31 @@ fn missing_parts_have_defaults() {
 fn what_is_no_command() {
     assert_eq!(Command::parse(&[], false), Err(CommandError::Name));
     assert_eq!(Command::parse(&[5], false), Err(CommandError::Name));
-    let truncated = Amf0Error::Truncated { at: 1 };
-    assert_eq!(Command::parse(&[2, 0], false), Err(CommandError::Amf0(truncated)));
+    assert_eq!(Command::parse(&[2, 0], false), Err(CommandError::Name));
+}
+
+/// What encoders leave behind the object, or leave out at its end.
+#[test]
+fn tails_lose_nothing() {
+    let object = Value::object([("app", Value::from("live")), ("tcUrl", "rtmp://h/live".into())]);
+    let whole = bytes(&["connect".into(), 1.0.into(), object]);
+    let tails: [&[u8]; 6] =
+        [&[0, 0, 0], &[17, 10, 11, 1, 1], &[0xFF; 40], &[3, 0, 1, b'a'], &[2, 0, 9], &[17, 9]];
+    for tail in tails {
+        let command = Command::parse(&[&whole, tail].concat(), false).unwrap();
+        assert_eq!((command.transaction, &command.name[..]), (1.0, &b"connect"[..]));
+        assert_eq!(Connect::from(&command).tc_url, b"rtmp://h/live");
+    }
+    for cut in 1..=3 {
+        let command = Command::parse(&whole[..whole.len() - cut], false).unwrap();
+        assert_eq!(Connect::from(&command).tc_url, b"rtmp://h/live");
+    }
+    // an AMF 3 null where the command object is, and a name behind it
+    let mut publish = bytes(&["publish".into(), 5.0.into()]);
+    publish.extend([17, 1, 2, 0, 3, b'c', b'a', b'm', 17, 6, 9, b'l', b'i', b'v', b'e', 17, 10, 1]);
+    let command = Command::parse(&publish, false).unwrap();
+    assert_eq!(command.str_arg(0), Some(&b"cam"[..]));
+    assert_eq!(command.str_arg(1), Some(&b"live"[..]));
 }
 
 #[test]
@@ -47,7 +70,9 @@ fn amf3_envelope_has_a_format_byte() {
     let payload = bytes(&["play".into(), 0.0.into()]);
     let envelope = [&[0], &payload[..]].concat();
     assert_eq!(Command::parse(&envelope, true), Command::parse(&payload, false));
-    assert_eq!(Command::parse(&payload, true), Err(CommandError::Format(2)));
+    // or not: the name begins with its marker
+    assert_eq!(Command::parse(&payload, true), Command::parse(&payload, false));
+    assert_eq!(Command::parse(&[3, 6], true), Err(CommandError::Format(3)));
     assert_eq!(Command::parse(&[], true), Err(CommandError::NoFormat));
     assert_eq!(amf0_of(&[0, 7], true), Ok(&[7][..]));
 }
@@ -167,10 +192,14 @@ fn metadata_with_and_without_set_data_frame() {
         assert_eq!(metadata(payload), Some(object.clone()));
     }
     assert_eq!(data_name(&plain).unwrap().0, b"onMetaData");
-    assert_eq!(metadata(&bytes(&["onCuePoint".into(), object])), None);
-    // broken in every place
-    for end in 0..framed.len() {
-        assert_eq!(metadata(&framed[..end]), None);
+    assert_eq!(metadata(&bytes(&["onCuePoint".into(), object.clone()])), None);
+    // without its end, and broken in every other place
+    for end in framed.len() - 3..framed.len() {
+        assert_eq!(metadata(&framed[..end]), Some(object.clone()));
+    }
+    for end in 0..framed.len() - 3 {
+        let rest = metadata(&framed[..end]);
+        assert!(rest.is_none() || rest == Some(Value::EcmaArray(vec![])));
     }
     assert_eq!(decode_all(data_name(&plain).unwrap().1).unwrap().len(), 1);
 }

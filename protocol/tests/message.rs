@@ -82,10 +82,12 @@ fn aggregate_of(parts: &[(u8, u32, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
-fn error(payload: &[u8]) -> AggregateError {
-    let results: Vec<_> = aggregate(0, payload).collect();
-    assert_eq!(results.len(), 1, "an error stands alone: nothing of the message is used");
-    results[0].unwrap_err()
+/// How many messages are whole, and what is wrong behind them.
+fn broken(payload: &[u8]) -> (usize, AggregateError) {
+    let mut results: Vec<_> = aggregate(0, payload).collect();
+    let error = results.pop().unwrap().unwrap_err();
+    assert!(results.iter().all(Result::is_ok), "nothing comes behind an error");
+    (results.len(), error)
 }
 
 #[test]
@@ -104,24 +106,35 @@ fn aggregate_counts_from_its_own_time() {
 }
 
 #[test]
-fn bad_aggregates_are_dropped_whole() {
+fn aggregates_are_good_as_far_as_they_are_whole() {
     let good = aggregate_of(&[(8, 0, vec![1, 2, 3]), (9, 20, vec![4])]);
-    for end in 1..good.len() {
-        if end != 18 {
-            error(&good[..end]);
-        }
+    for end in 1..14 {
+        assert_eq!(broken(&good[..end]).0, 0);
     }
-    assert_eq!(error(&good[..20]), AggregateError::Header { at: 18 });
+    assert_eq!(broken(&good[..20]), (1, AggregateError::Header { at: 18 }));
     let mut longer = good.clone();
-    longer[18 + 3] = 2;
-    assert_eq!(error(&longer), AggregateError::NoBackPointer { at: 18 });
     longer[18 + 1] = 0xFF;
-    assert_eq!(error(&longer), AggregateError::Length { at: 18, length: 0xFF_0002, left: 5 });
-    let mut pointer = good.clone();
-    pointer[17] = 15;
-    assert_eq!(error(&pointer), AggregateError::BackPointer { at: 0, found: 15, expected: 14 });
+    let error = AggregateError::Length { at: 18, length: 0xFF_0001, left: 5 };
+    assert_eq!(broken(&longer), (1, error));
     let nested = aggregate_of(&[(8, 0, vec![]), (AGGREGATE, 0, good)]);
-    assert_eq!(error(&nested), AggregateError::Nested { at: 15 });
+    assert_eq!(broken(&nested), (1, AggregateError::Nested { at: 15 }));
+}
+
+#[test]
+fn back_pointers_are_not_looked_at() {
+    let good = aggregate_of(&[(8, 0, vec![1, 2, 3]), (9, 20, vec![4])]);
+    let kinds = |payload: &[u8]| -> Vec<u8> {
+        aggregate(0, payload).map(|part| part.unwrap().kind).collect()
+    };
+    for pointer in [0, 15, u32::MAX] {
+        let mut payload = good.clone();
+        payload[14..18].copy_from_slice(&pointer.to_be_bytes());
+        assert_eq!(kinds(&payload), [8, 9]);
+    }
+    // that of the last message may be missing
+    for cut in 1..=4 {
+        assert_eq!(kinds(&good[..good.len() - cut]), [8, 9]);
+    }
 }
 
 proptest! {
@@ -140,8 +153,9 @@ proptest! {
     }
 
     #[test]
-    fn garbage_is_one_error_or_all_parts(payload in vec(any::<u8>(), 0..100)) {
+    fn garbage_ends_with_its_first_error(payload in vec(any::<u8>(), 0..100)) {
         let results: Vec<_> = aggregate(0, &payload).collect();
-        prop_assert!(results.len() == 1 || results.iter().all(Result::is_ok));
+        let whole = results.iter().take_while(|part| part.is_ok()).count();
+        prop_assert!(whole + 1 >= results.len());
     }
 }

@@ -14,7 +14,7 @@ settings! {
         pub ping_timeout: Msec,
         /// How long the handshake and the first `connect` may take together.
         pub handshake_timeout: Msec,
-        /// Chunk stream ids must be less than this.
+        /// How many chunk streams a client may use.
         pub max_streams: u32,
         /// The acknowledgement window that we announce, in bytes.
         pub ack_window: u32,
@@ -29,10 +29,9 @@ settings! {
     }
 }
 
-/// A chunk stream id as the two-byte form can carry it at most, and one more (RTMP 5.3.1.1).
-const CHUNK_STREAM_IDS: u32 = 65_600;
-/// Ids 2 to 7 are what clients use for control, commands, audio, video and data.
-const COMMON_CHUNK_STREAM_IDS: u32 = 8;
+/// From what clients use for control, commands, audio, video and data to the number of ids that
+/// there are, 2 to 65599 (RTMP 5.3.1.1), rounded up.
+const CHUNK_STREAMS: std::ops::RangeInclusive<u32> = 8..=65_600;
 /// The range of a chunk size: below the protocol's initial 128 headers would outweigh the data,
 /// above 2^24-1 it exceeds any message (RTMP 5.4.1).
 const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 128..=0xff_ffff;
@@ -47,13 +46,7 @@ pub const DIRECTIVES: &[Directive] = &[
     time(c"ping", MS, "1m", |s| &mut s.session.ping),
     time(c"ping_timeout", MS, "30s", |s| &mut s.session.ping_timeout),
     time(c"handshake_timeout", MS, "10s", |s| &mut s.session.handshake_timeout),
-    number(
-        c"max_streams",
-        MS,
-        "32",
-        |s| &mut s.session.max_streams,
-        COMMON_CHUNK_STREAM_IDS..=CHUNK_STREAM_IDS,
-    ),
+    number(c"max_streams", MS, "32", |s| &mut s.session.max_streams, CHUNK_STREAMS),
     number(c"ack_window", MS, "5000000", |s| &mut s.session.ack_window, ACK_WINDOWS),
     size(c"chunk_size", MS, "4096", |s| &mut s.session.chunk_size, CHUNK_SIZES),
     size(c"max_message", MS, "16m", |s| &mut s.session.max_message, MESSAGE_SIZES),

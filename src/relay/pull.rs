@@ -432,7 +432,8 @@ impl Feed {
             };
         }
         for part in message::aggregate(message.timestamp, message.payload) {
-            let part = part.map_err(|error| Failure::new(error.to_string()))?;
+            // what came before a broken one is whole
+            let Ok(part) = part else { break };
             self.media(part.kind, part.timestamp, part.payload)?;
         }
         Ok(())

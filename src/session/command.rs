@@ -66,7 +66,7 @@ impl Session {
                 for part in message::aggregate(message.timestamp, message.payload) {
                     match part {
                         Ok(part) => self.media(part.kind, part.timestamp, part.payload),
-                        // checked as a whole: the message is dropped
+                        // what came before it is whole
                         Err(_) => break,
                     }
                 }
@@ -74,8 +74,14 @@ impl Session {
             }
             message::COMMAND => self.command_message(message.payload, false),
             message::COMMAND_AMF3 => self.command_message(message.payload, true),
-            message::WINDOW_ACK_SIZE => self.window_ack_size(message.payload),
-            message::USER_CONTROL => self.user_control(message.payload),
+            message::WINDOW_ACK_SIZE => {
+                self.window_ack_size(message.payload);
+                Ok(Flow::Next)
+            }
+            message::USER_CONTROL => {
+                self.user_control(message.payload);
+                Ok(Flow::Next)
+            }
             // acknowledgements, peer bandwidth, shared objects and what is unknown
             _ => Ok(Flow::Next),
         }

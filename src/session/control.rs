@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use rtmp_protocol::message::{self, UserControl};
 
-use super::{Flow, Reason, Session};
+use super::Session;
 
 /// What was received and acknowledged.
 #[derive(Default)]
@@ -29,15 +29,15 @@ impl Session {
         self.send(&out);
     }
 
-    pub(super) fn window_ack_size(&self, payload: &[u8]) -> Result<Flow, Reason> {
-        let window = message::control_value(payload)
-            .ok_or_else(|| Reason::Protocol("a window acknowledgement size is cut short".into()))?;
-        self.acks.window.set(window);
-        Ok(Flow::Next)
+    /// One that is cut short says nothing.
+    pub(super) fn window_ack_size(&self, payload: &[u8]) {
+        if let Some(window) = message::control_value(payload) {
+            self.acks.window.set(window);
+        }
     }
 
-    pub(super) fn user_control(&self, payload: &[u8]) -> Result<Flow, Reason> {
-        let Some(control) = UserControl::parse(payload) else { return Ok(Flow::Next) };
+    pub(super) fn user_control(&self, payload: &[u8]) {
+        let Some(control) = UserControl::parse(payload) else { return };
         if control.event == message::PING_REQUEST {
             let mut out = Vec::new();
             message::user_control(&mut out, message::PING_RESPONSE, control.a, None);
@@ -45,6 +45,5 @@ impl Session {
         }
         // a pong has shown by its arrival that the client is there; buffer lengths change nothing,
         // since a live player gets what there is
-        Ok(Flow::Next)
     }
 }

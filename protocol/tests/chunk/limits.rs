@@ -17,13 +17,27 @@ fn error(bytes: &[u8]) -> ChunkError {
     read_all(&mut ChunkReader::new(LIMITS), bytes).unwrap_err()
 }
 
+/// Each with one byte of video, whatever its id is.
 #[test]
-fn chunk_stream_ids_are_bounded() {
-    let ok = [31, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0];
-    assert_eq!(read_all(&mut ChunkReader::new(LIMITS), &ok).unwrap().len(), 1);
-    assert_eq!(error(&[32]), ChunkError::ChunkStream { csid: 32, max: 32 });
-    assert_eq!(error(&[0, 0]), ChunkError::ChunkStream { csid: 64, max: 32 });
-    assert_eq!(error(&[1, 255, 255]), ChunkError::ChunkStream { csid: 65_599, max: 32 });
+fn chunk_streams_are_bounded_in_number() {
+    let limits = Limits { max_streams: 4, ..LIMITS };
+    let message = |csid| {
+        let mut out = Vec::new();
+        write(&mut out, &Header { csid, timestamp: 0, kind: 9, stream_id: 1 }, &[7], 128);
+        out
+    };
+    let four = [2, 63, 64, 65_599].map(message).concat();
+    let mut reader = ChunkReader::new(limits);
+    let csids = |messages: Vec<super::Owned>| messages.iter().map(|m| m.csid).collect::<Vec<_>>();
+    assert_eq!(csids(read_all(&mut reader, &four).unwrap()), [2, 63, 64, 65_599]);
+    // those in use go on
+    assert_eq!(csids(read_all(&mut reader, &four).unwrap()), [2, 63, 64, 65_599]);
+    for csid in [3, 62, 65, 319, 320, 65_598] {
+        let mut reader = ChunkReader::new(limits);
+        read_all(&mut reader, &four).unwrap();
+        let expected = ChunkError::ChunkStream { csid, max: 4 };
+        assert_eq!(read_all(&mut reader, &message(csid)), Err(expected));
+    }
 }
 
 #[test]
@@ -145,19 +159,30 @@ fn nothing_changes_within_a_message() {
 }
 
 #[test]
-fn first_chunk_must_be_complete() {
-    for fmt in 1..=3 {
-        assert_eq!(error(&[fmt << 6 | 5]), ChunkError::NoPreviousChunk { csid: 5, fmt });
-    }
-    assert_eq!(error(&[0x82]), ChunkError::NoPreviousChunk { csid: 2, fmt: 2 });
+fn first_chunk_must_have_a_header() {
+    assert_eq!(error(&[0xC5]), ChunkError::NoPreviousChunk { csid: 5 });
+    assert_eq!(error(&[0xC0, 1]), ChunkError::NoPreviousChunk { csid: 65 });
 }
 
+/// A control message that is cut short changes nothing.
 #[test]
-fn short_control_messages_are_refused() {
+fn short_control_messages_say_nothing() {
+    let audio = [4, 0, 0, 7, 0, 0, 1, 8, 1, 0, 0, 0, 0x55];
     for kind in [1, 2] {
-        let bytes = [2, 0, 0, 0, 0, 0, 3, kind, 0, 0, 0, 0, 0, 0, 1];
-        assert_eq!(error(&bytes), ChunkError::ControlTooShort { kind, length: 3 });
+        for length in 0..4 {
+            let mut bytes = vec![2, 0, 0, 0, 0, 0, length, kind, 0, 0, 0, 0];
+            bytes.extend(vec![0; length.into()]);
+            bytes.extend(audio);
+            let mut reader = ChunkReader::new(LIMITS);
+            assert_eq!(read_all(&mut reader, &bytes).unwrap().len(), 1);
+            assert_eq!(reader.chunk_size(), 128);
+        }
     }
+    // of a longer one the first four bytes count
+    let longer = [2, 0, 0, 0, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 1, 0, 9, 9];
+    let mut reader = ChunkReader::new(LIMITS);
+    read_all(&mut reader, &longer).unwrap();
+    assert_eq!(reader.chunk_size(), 256);
 }
 
 #[test]
@@ -188,5 +213,6 @@ fn abort_drops_the_unfinished_message() {
 fn errors_name_the_numbers() {
     let text = interrupted(&[0x44, 0, 0, 7, 0, 0, 201, 9]).to_string();
     assert_eq!(text, "length changed from 200 to 201 within a message on chunk stream 4");
-    assert_eq!(error(&[32]).to_string(), "chunk stream 32 where fewer than 32 are allowed");
+    let text = ChunkError::ChunkStream { csid: 65_599, max: 32 }.to_string();
+    assert_eq!(text, "chunk stream 65599 is one more than the 32 that are allowed");
 }

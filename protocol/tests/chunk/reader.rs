@@ -174,6 +174,21 @@ fn type_1_pong_on_a_fresh_control_stream() {
     assert_eq!((messages[0].kind, &messages[0].payload[..]), (4, &[0, 7, 0, 0, 0, 9][..]));
 }
 
+/// Encoders begin the chunk stream of audio so: the time counts from 0, on message stream 0.
+#[test]
+fn a_chunk_stream_may_begin_with_a_delta() {
+    for basic in [&[0x46][..], &[0x40, 1], &[0x41, 1, 1]] {
+        let bytes = [basic, &[0, 0, 23, 0, 0, 1, 8, 0x55], basic, &[0, 0, 23, 0, 0, 1, 8, 0x55]];
+        let messages = read_all(&mut ChunkReader::new(LIMITS), &bytes.concat()).unwrap();
+        let read = messages.iter().map(|m| (m.kind, m.timestamp, m.stream_id));
+        assert_eq!(read.collect::<Vec<_>>(), [(8, 23, 0), (8, 46, 0)]);
+    }
+    // without a length there is nothing in it
+    let bytes = [&[0x86, 0, 0, 23][..], &[4, 0, 0, 7, 0, 0, 1, 8, 1, 0, 0, 0, 0x55]].concat();
+    let messages = read_all(&mut ChunkReader::new(LIMITS), &bytes).unwrap();
+    assert_eq!(messages.iter().map(|m| m.payload.len()).collect::<Vec<_>>(), [0, 1]);
+}
+
 /// A header said once more within a message is a continuation if it says the same.
 #[test]
 fn same_header_again_is_a_continuation() {
