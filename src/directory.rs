@@ -165,9 +165,9 @@ pub fn source(key: &Key) -> Option<Remote> {
     zone::update(&encode(key), best).ok().flatten()
 }
 
-/// Counts a client from outside.
-pub fn enter(key: &Key) -> ClientHold {
-    let key = encode(key);
+/// Counts a client from outside, of a stream that the line whose id is `line` tells of.
+pub fn enter(key: &Key, line: u64) -> ClientHold {
+    let key = line_key(key, CLIENTS, line);
     let entered = zone::update(&key, |members| {
         let present = members.iter().find(|member| member.clients > 0);
         let (first, updates) = present.map_or((true, 0), |member| (false, member.updates));
@@ -192,21 +192,25 @@ pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
     enter_one_of(key, max)
 }
 
-/// Notes that a server is being told of a stream, by the line of the configuration that `line`
-/// stands for, and counts that as if it were a client.
-pub fn telling(key: &Key, line: &[u8]) -> ClientHold {
-    let key = line_key(key, line);
+/// Notes that a server is being told of a stream, by the line of the configuration whose id is
+/// `line`, and counts that as if it were a client.
+pub fn telling(key: &Key, line: u64) -> ClientHold {
+    let key = line_key(key, TELLING, line);
     enter_one_of(key, u32::MAX).unwrap_or(ClientHold::new(Vec::new(), false, false))
 }
 
 /// The same, unless a worker tells of it already.
-pub fn telling_alone(key: &Key, line: &[u8]) -> Option<ClientHold> {
-    enter_one_of(line_key(key, line), 1)
+pub fn telling_alone(key: &Key, line: u64) -> Option<ClientHold> {
+    enter_one_of(line_key(key, TELLING, line), 1)
 }
 
-fn line_key(key: &Key, line: &[u8]) -> Vec<u8> {
+/// What is counted for a stream and a line: those who tell of it, and its clients.
+const TELLING: u8 = 1;
+const CLIENTS: u8 = 2;
+
+fn line_key(key: &Key, what: u8, line: u64) -> Vec<u8> {
     // no stream's key has a fourth part
-    [encode(key).as_slice(), line].concat()
+    [encode(key).as_slice(), &[what], &line.to_be_bytes()].concat()
 }
 
 /// Counts one more of `key`, if there are fewer than `max` on this machine.

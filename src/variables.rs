@@ -145,17 +145,30 @@ enum Part {
 
 impl Template {
     /// Reads `text`, in which `$name` and `${name}` are variables. One that does not exist is an
-    /// error.
+    /// error; a dollar sign that no name follows stands for itself.
     pub fn compile(text: &[u8]) -> Result<Template, ConfError> {
         let mut parts = Vec::new();
         let mut pieces = text.split(|byte| *byte == b'$');
         push_text(&mut parts, pieces.next().unwrap_or_default());
         for piece in pieces {
-            let (name, rest) = split_name(piece).ok_or_else(|| {
-                ConfError::other(format!("invalid variable name in \"{}\"", value::text(text)))
-            })?;
-            parts.push(variable(name)?);
-            push_text(&mut parts, rest);
+            let text_after = match split_name(piece) {
+                Follows::Name(name, rest) => {
+                    parts.push(variable(name)?);
+                    rest
+                }
+                Follows::Text => {
+                    push_text(&mut parts, b"$");
+                    piece
+                }
+                Follows::Unclosed => {
+                    let text = value::text(text);
+                    return Err(ConfError::other(format!(
+                        "a variable in \"{text}\" has no name or no closing bracket, \
+                         it must be \"${{name}}\""
+                    )));
+                }
+            };
+            push_text(&mut parts, text_after);
         }
         Ok(Template(parts))
     }
@@ -201,25 +214,38 @@ impl Template {
 }
 
 fn push_text(parts: &mut Vec<Part>, text: &[u8]) {
-    if !text.is_empty() {
-        parts.push(Part::Text(text.to_vec()));
+    match parts.last_mut() {
+        Some(Part::Text(before)) => before.extend_from_slice(text),
+        _ if text.is_empty() => (),
+        _ => parts.push(Part::Text(text.to_vec())),
     }
 }
 
-/// Splits what follows a dollar sign into the name of a variable and the text after it.
-fn split_name(piece: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, rest) = match piece.strip_prefix(b"{") {
-        Some(braced) => {
-            let end = braced.iter().position(|byte| *byte == b'}')?;
-            (&braced[..end], &braced[end + 1..])
-        }
-        None => {
-            let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-            let end = piece.iter().position(|byte| !is_name(byte)).unwrap_or(piece.len());
-            piece.split_at(end)
-        }
-    };
-    (!name.is_empty()).then_some((name, rest))
+/// What follows a dollar sign.
+enum Follows<'a> {
+    /// The name of a variable, and the text after it.
+    Name(&'a [u8], &'a [u8]),
+    /// No name, so the dollar sign is text, too.
+    Text,
+    /// A bracket that nothing closes, or nothing is in.
+    Unclosed,
+}
+
+fn split_name(piece: &[u8]) -> Follows<'_> {
+    if let Some(braced) = piece.strip_prefix(b"{") {
+        let mut halves = braced.splitn(2, |byte| *byte == b'}');
+        return match (halves.next(), halves.next()) {
+            (Some(name), Some(rest)) if !name.is_empty() => Follows::Name(name, rest),
+            _ => Follows::Unclosed,
+        };
+    }
+    if !piece.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_') {
+        return Follows::Text;
+    }
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let end = piece.iter().position(|byte| !is_name(byte)).unwrap_or(piece.len());
+    let (name, rest) = piece.split_at(end);
+    Follows::Name(name, rest)
 }
 
 fn variable(name: &[u8]) -> Result<Part, ConfError> {

@@ -58,8 +58,8 @@ my @bad = (
 	'access_log syslog:server=127.0.0.1'
 		=> '"off" or the path of a file, without variables',
 	'log_format a $bogus' => '!unknown "bogus" variable',
-	'log_format a "100$"' => '!invalid variable name in "100$"',
-	'log_format a "${app"' => '!invalid variable name in "${app"',
+	'log_format a "${app"' => '!a variable in "${app" has no name or no closing bracket, it must be "${name}"',
+	'log_format a "${}"' => '!a variable in "${}" has no name or no closing bracket, it must be "${name}"',
 	'log_format a escape=all b' => '!invalid value "all" in "log_format" '
 		. 'directive, it must be "default", "json" or "none"',
 	'log_format a b; log_format a c' => '!duplicate "log_format" name "a"',

@@ -35,6 +35,7 @@ my @cases = (
 	['oclp_play http://[::1]:8080/p', ''],
 	['oclp_play http://h/p?a=b args=$args&d=$domain&t=$parg_token&w=${ngx_worker}', ''],
 	["oclp_play $url stage=start", ''],
+	['oclp_play http://h/p args=a=$&b=$5&c=${name}x', ''],
 	["oclp_play $url timeout=0 update=0", ''],
 	["oclp_push $url retries=3", ''],
 	["oclp_play $url; oclp_publish $url; oclp_stream $url; oclp_pull $url", ''],
@@ -113,8 +114,8 @@ PUSH
 my @outside = (
 	["oclp_proc $url timeout=1s update=1s;", '', ''],
 	["oclp_proc $url; oclp_proc $url;", '', '"oclp_proc" directive is duplicate'],
-	["oclp_proc $url stage=start;", '',
-		qq{invalid value "stage=start" in "oclp_proc" directive, $must_be}],
+	["oclp_proc $url stage=start groupid=g;", '', ''],
+	["oclp_proc $url stage=start,done;", '', 'a worker\'s start has no other stage than "start"'],
 	['', "oclp_proc $url;", '"oclp_proc" directive is not allowed here'],
 	['', "oclp_connect $url;", '"oclp_connect" has no effect, as in the module it comes from: '
 		. "use \"oclp_publish\" and \"oclp_play\"\nand starts"],

@@ -40,7 +40,7 @@ events {
 
 rtmp {
     rtmp_auto_pull_port unix:%%TESTDIR%%/rtmp;
-    oclp_proc http://127.0.0.1:8081/oclp/v1/proc?node=n timeout=500ms;
+    oclp_proc http://127.0.0.1:8081/oclp/v1/proc?node=n timeout=500ms stage=start groupid=east;
 
     server {
         listen 127.0.0.1:8080;
@@ -71,7 +71,7 @@ $oclp->start();
 my @requests = $oclp->wait_requests('init_process', 4, 10);
 is(scalar(@requests), 4, 'asked until answered');
 my @lines = map { $_->{line} } @requests;
-is(scalar(grep { $_ =~ m{^GET /oclp/v1/proc\?node=n&call=init_process&worker_id=[01] HTTP/1.1$} }
+is(scalar(grep { $_ =~ m{^GET /oclp/v1/proc\?node=n&call=init_process&worker_id=[01]&groupid=east HTTP/1.1$} }
 	@lines), 4, 'the request line');
 ok(grep({ $_->{worker_id} eq '0' } @requests), 'worker 0');
 ok(grep({ $_->{worker_id} eq '1' } @requests), 'worker 1');

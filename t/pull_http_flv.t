@@ -107,11 +107,11 @@ for my $name (sort keys %framing) {
 	next if $name ne 'chunked';
 
 	like($request, qr!^GET /path/s\?t=1 HTTP/1.1\r\n!, 'request line');
-	like($request, qr!^host: Origin.Example\r$!im, 'Host');
-	like($request, qr!^referer: http://page/\r$!im, 'Referer');
-	like($request, qr!^user-agent: ua/1\r$!im, 'User-Agent');
-	like($request, qr!^x-ngx-rtmp-hops: 1\r$!im, 'hops');
-	like($request, qr!^accept: \*/\*\r$!im, 'Accept');
+	like($request, qr!^Host: Origin.Example\r$!m, 'Host');
+	like($request, qr!^Referer: http://page/\r$!m, 'Referer');
+	like($request, qr!^User-Agent: ua/1\r$!m, 'User-Agent');
+	like($request, qr!^X-Ngx-Rtmp-Hops: 1\r$!m, 'hops');
+	like($request, qr!^Accept: \*/\*\r$!m, 'Accept');
 
 	# the end of the body is the end of the source, and another attempt
 	print $socket "0\r\n\r\n";
@@ -129,7 +129,7 @@ print $socket "HTTP/1.1 307 Temporary Redirect\r\n"
 	. "Location: http://localhost:${\port(8081)}/third\r\nContent-Length: 0\r\n\r\n";
 ($socket, $request) = accepted();
 like($request, qr!^GET /third !, 'redirected to an url');
-like($request, qr!^host: localhost:${\port(8081)}\r$!im, 'with its host');
+like($request, qr!^Host: localhost:${\port(8081)}\r$!m, 'with its host');
 print $socket "HTTP/1.1 200 OK\r\n\r\n$flv";
 ok($redirected->read_video(), 'played');
 close $socket;

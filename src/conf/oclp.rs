@@ -1,5 +1,6 @@
 //! What an HTTP server is told of clients and streams, and asked about them: the lines `oclp_*`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 
@@ -44,6 +45,11 @@ settings! {
 pub struct Callback {
     /// The event.
     pub call: Call,
+    /// What tells this line from the others of its application: a hash of its words, and of how many
+    /// lines with the same words stand before it. A line that a reload leaves as it is keeps its id.
+    pub id: u64,
+    /// A hash of its words.
+    words: u64,
     /// Whom to ask.
     pub url: Url,
     /// Goes behind the parameters of the event.
@@ -203,7 +209,10 @@ fn several(
             "too many \"{name}\" directives, an application may have {MAX_PUSHES}"
         )));
     }
-    lines.push(Rc::new(Callback::read(call, args)?));
+    let mut line = Callback::read(call, args)?;
+    let twins = lines.iter().filter(|other| other.words == line.words).count();
+    line.id = id_of(line.words, twins);
+    lines.push(Rc::new(line));
     let first = lines.len() == 1;
     let oclp = &parse.scope().oclp;
     if first && oclp.push.is_some() && oclp.meta.is_some() {
@@ -225,12 +234,8 @@ impl Callback {
                     once(&mut timeout, word, positive(&time[1..], TIMEOUT)?)?;
                 }
                 Some((b"update", time)) => once(&mut update, word, positive(&time[1..], UPDATE)?)?,
-                Some((b"groupid", id)) if call != Call::Proc => {
-                    once(&mut groupid, word, id[1..].to_vec())?;
-                }
-                Some((b"stage", list)) if call != Call::Proc => {
-                    once(&mut stages, word, Stages::read(&list[1..])?)?;
-                }
+                Some((b"groupid", id)) => once(&mut groupid, word, id[1..].to_vec())?,
+                Some((b"stage", list)) => once(&mut stages, word, Stages::read(&list[1..])?)?,
                 // of an older version of the module; attempts are repeated by the rules of relays
                 Some((b"retries", _)) => (),
                 _ => once(&mut url, word, read_url(word)?)?,
@@ -241,8 +246,14 @@ impl Callback {
             return Err(ConfError::other(format!("\"{name}\" directive needs an http:// url")));
         };
         let stages = stages.unwrap_or_default();
+        if call == Call::Proc && (stages.update || stages.done) {
+            return Err(ConfError::other("a worker's start has no other stage than \"start\""));
+        }
+        let words = hash(&(call, words.values()));
         Ok(Callback {
             call,
+            id: id_of(words, 0),
+            words,
             url,
             args,
             groupid,
@@ -252,6 +263,17 @@ impl Callback {
             update: update.unwrap_or(UPDATE),
         })
     }
+}
+
+fn id_of(words: u64, twins: usize) -> u64 {
+    hash(&(words, twins))
+}
+
+/// The same in every process: its keys are fixed.
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Sets a parameter that may stand once in a line.

@@ -20,8 +20,8 @@ use hyper::client::conn::http1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::conf::ngx::Address;
-use crate::conf::oclp::Callback;
-use crate::conf::{Msec, ResolverConf};
+use crate::conf::oclp::{Call, Callback};
+use crate::conf::ResolverConf;
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::peer::{self, AsyncConn, Io};
@@ -32,7 +32,10 @@ use crate::nginx::task::{self, Task};
 /// Requests under way in a worker. The others wait in order: a server that hangs must not take all
 /// of the worker's connections.
 const MAX_IN_FLIGHT: usize = 1024;
-/// Connections to one server, as long as it answers at once; the requests beyond wait in order.
+/// The same for each line of a push, since they wait for no other line: eight lines have as many as
+/// all others.
+const MAX_PUSHES_IN_FLIGHT: usize = MAX_IN_FLIGHT / 8;
+/// Connections of a line, as long as its server answers at once; the requests beyond wait in order.
 const CONNECTIONS: usize = 64;
 /// A request that is not answered within so many steps, of so many milliseconds, lets another one go
 /// beside it. In steps, each of which takes a turn of the event loop: a worker that is itself held up
@@ -89,13 +92,12 @@ impl fmt::Display for Error {
 pub type Answer = http::response::Parts;
 
 /// Sends `GET target` to the server of `callback` and waits for the header of the answer, no
-/// longer than `timeout` milliseconds.
+/// longer than its `timeout=`.
 ///
 /// While `left` is pending there is somebody to answer to. When it is ready before the request is
 /// on its way, nothing is sent; later it changes nothing, since the server may already have acted.
 pub async fn get(
     callback: &Callback,
-    timeout: Msec,
     resolver: &ResolverConf,
     target: &str,
     left: impl Future<Output = ()>,
@@ -114,7 +116,7 @@ pub async fn get(
             }
         }
     };
-    task::timeout(timeout, exchange).await.unwrap_or(Err(Error::TimedOut))
+    task::timeout(callback.timeout, exchange).await.unwrap_or(Err(Error::TimedOut))
 }
 
 /// Whether the connection ended without a byte of an answer.
@@ -143,17 +145,27 @@ thread_local! {
     static IN_FLIGHT: Arc<Semaphore> = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     /// The servers of the configuration, by host and port.
     static SERVERS: RefCell<HashMap<String, Rc<Server>>> = RefCell::default();
+    /// The lines of the configuration, by where it holds them: a worker has one for all its life.
+    static LANES: RefCell<HashMap<*const Callback, Rc<Lane>>> = RefCell::default();
 }
 
 /// Closes the connections that are kept, at the end of a worker.
 pub fn exit() {
+    LANES.take();
     SERVERS.take();
 }
 
-/// One server and the connections to it.
+/// One server and the connections to it that wait for a request.
+#[derive(Default)]
 struct Server {
-    places: Arc<Semaphore>,
     idle: RefCell<Vec<Idle>>,
+}
+
+/// What the requests of one line wait for, in order.
+struct Lane {
+    server: Rc<Server>,
+    places: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
 }
 
 /// A connection between two requests.
@@ -173,7 +185,7 @@ struct Open {
 /// The right to make one request, and the connection for it. Dropped, the connection is closed
 /// before its place is free.
 struct Lease {
-    server: Rc<Server>,
+    lane: Rc<Lane>,
     open: Open,
     /// The connection has carried a request before.
     reused: bool,
@@ -185,17 +197,17 @@ struct Lease {
 impl Lease {
     async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
         // none of the semaphores is ever closed
-        let server = Server::of(callback);
-        let mut place = server.places.clone().acquire_owned().await.ok();
-        // only then, so that those who wait for one server do not count against the others
-        let in_flight = IN_FLIGHT.with(Arc::clone).acquire_owned().await.ok();
-        let idle = server.take_idle();
+        let lane = Lane::of(callback);
+        let mut place = lane.places.clone().acquire_owned().await.ok();
+        // only then, so that those who wait for one line do not count against the others
+        let in_flight = lane.in_flight.clone().acquire_owned().await.ok();
+        let idle = lane.server.take_idle();
         let reused = idle.is_some();
         let open = match idle {
             Some(open) => open,
             None => patiently(&mut place, Open::new(callback, resolver)).await?,
         };
-        Ok(Lease { server, open, reused, _in_flight: in_flight, place })
+        Ok(Lease { lane, open, reused, _in_flight: in_flight, place })
     }
 
     async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Answer, Error> {
@@ -221,9 +233,9 @@ impl Lease {
         let rest = async { drain(body).await && self.open.sender.ready().await.is_ok() };
         let usable = task::timeout(BODY_TIMEOUT, rest).await == Some(true);
         // without a place of its own it may be one too many
-        let fits = self.place.is_some() || self.server.has_room();
+        let fits = self.place.is_some() || self.lane.has_room();
         if usable && fits && !clock::exiting() {
-            self.server.clone().keep(self.open);
+            self.lane.server.clone().keep(self.open);
         }
     }
 }
@@ -263,22 +275,29 @@ async fn drain(mut body: Incoming) -> bool {
     true
 }
 
-impl Server {
+impl Lane {
     fn of(callback: &Callback) -> Rc<Self> {
-        let authority = callback.url.authority.as_str();
-        SERVERS.with_borrow_mut(|servers| {
-            if let Some(server) = servers.get(authority) {
-                return server.clone();
-            }
-            let server = Rc::new(Server {
-                places: Arc::new(Semaphore::new(CONNECTIONS)),
-                idle: RefCell::default(),
-            });
-            servers.insert(authority.to_owned(), server.clone());
-            server
-        })
+        let lane = || {
+            let authority = callback.url.authority.as_str().to_owned();
+            let server =
+                SERVERS.with_borrow_mut(|servers| servers.entry(authority).or_default().clone());
+            let in_flight = match callback.call {
+                Call::Push | Call::Meta => Arc::new(Semaphore::new(MAX_PUSHES_IN_FLIGHT)),
+                _ => IN_FLIGHT.with(Arc::clone),
+            };
+            Rc::new(Lane { server, places: Arc::new(Semaphore::new(CONNECTIONS)), in_flight })
+        };
+        LANES.with_borrow_mut(|lanes| lanes.entry(callback).or_insert_with(lane).clone())
     }
 
+    /// Whether one more connection may idle: a request that gets a place takes one that idles, if
+    /// there is any, so there is one for each place that is taken.
+    fn has_room(&self) -> bool {
+        self.server.idle.borrow().len() < self.places.available_permits()
+    }
+}
+
+impl Server {
     /// The connection that was used last, so that those beyond the need expire.
     fn take_idle(&self) -> Option<Open> {
         loop {
@@ -290,12 +309,6 @@ impl Server {
                 return Some(connection);
             }
         }
-    }
-
-    /// Whether one more connection may idle: a request that gets a place takes one that idles, if
-    /// there is any, so there is one for each place that is taken.
-    fn has_room(&self) -> bool {
-        self.idle.borrow().len() < self.places.available_permits()
     }
 
     fn keep(self: Rc<Self>, connection: Open) {

@@ -7,15 +7,11 @@ use http::StatusCode;
 
 use super::client::{self, Error};
 use super::request::{about_stream, Act};
-use super::turn::{Subject, Turn};
+use super::turn::{Subject, Turn, PATIENCE};
 use crate::conf::oclp::Callback;
-use crate::conf::Msec;
-use crate::nginx::clock;
 use crate::nginx::log;
+use crate::nginx::task;
 use crate::visit::Visit;
-
-/// The part of `timeout=` that a start may wait for its turn: enough of it has to be left to ask.
-const TURN: u64 = 2;
 
 /// A line, and the client it is applied to. For a stream or a relay that is the one that caused it.
 #[derive(Clone)]
@@ -39,7 +35,7 @@ pub enum Answer {
     None,
 }
 
-/// Where a 3xx points to, as the server wrote it.
+/// Where a 3xx points to, as the server wrote it. A header without a value counts as none.
 #[derive(Debug)]
 pub struct Redirect {
     pub location: Option<Vec<u8>>,
@@ -60,7 +56,7 @@ impl Notice {
     /// Waits until nobody else tells the server of the same; `None` if that makes no difference.
     pub async fn turn(&self) -> Option<Turn> {
         match self.callback.call.in_turn() {
-            true => Some(Turn::wait(self.subject(), self.callback.timeout / TURN).await),
+            true => Some(Turn::wait(self.subject()).await),
             false => None,
         }
     }
@@ -69,11 +65,8 @@ impl Notice {
     /// when it is known what that does. `None`: `left` was ready before the server was asked, so it
     /// does not know.
     pub async fn start(&self, left: impl Future<Output = ()>) -> Option<(Answer, Option<Turn>)> {
-        let began = clock::now();
         let turn = self.turn().await;
-        // the wait is a part of the time that the start may take
-        let limit = self.callback.timeout.saturating_sub(clock::now() - began).max(1);
-        let result = self.send(Act::Start, limit, left).await;
+        let result = self.send(Act::Start, left).await;
         if let Err(Error::Left) = result {
             return None;
         }
@@ -82,25 +75,34 @@ impl Notice {
 
     /// Tells of a start in a turn that is taken already.
     pub async fn start_in_turn(&self) -> Answer {
-        Answer::of(self.send(Act::Start, self.callback.timeout, pending()).await)
+        Answer::of(self.send(Act::Start, pending()).await)
     }
 
     /// Tells the server; what it answers makes no difference.
     pub async fn tell(&self, act: Act) {
         // logged
-        let _ = self.send(act, self.callback.timeout, pending()).await;
+        let _ = self.send(act, pending()).await;
+    }
+
+    /// Tells the server of the end. Who comes next waits for the answer no longer than [`PATIENCE`];
+    /// the request itself goes on.
+    pub async fn tell_end(&self) {
+        let notice = self.clone();
+        let mut telling = task::spawn(async move { notice.tell(Act::Done).await });
+        if task::timeout(PATIENCE, &mut telling).await.is_none() {
+            telling.detach();
+        }
     }
 
     async fn send(
         &self,
         act: Act,
-        limit: Msec,
         left: impl Future<Output = ()>,
     ) -> Result<client::Answer, Error> {
         let Notice { callback, visit } = self;
         let target = about_stream(callback, act, &**visit);
         let resolver = &visit.app.resolver;
-        let result = client::get(callback, limit, resolver, &target, left).await;
+        let result = client::get(callback, resolver, &target, left).await;
         self.log(act, &result);
         result
     }
@@ -131,7 +133,10 @@ impl Notice {
 impl Answer {
     fn of(result: Result<client::Answer, Error>) -> Self {
         let Ok(mut head) = result else { return Answer::None };
-        let mut header = |name: &str| head.headers.remove(name).map(|v| v.as_bytes().to_vec());
+        let mut header = |name: &str| {
+            let value = head.headers.remove(name).map(|value| value.as_bytes().to_vec());
+            value.filter(|value| !value.is_empty())
+        };
         match head.status.as_u16() {
             200 => Answer::Ok,
             201..=299 => Answer::OtherSuccess,

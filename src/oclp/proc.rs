@@ -31,8 +31,7 @@ async fn tell(callback: Rc<Callback>, conf: Rc<MainConf>) {
     let target = about_worker(&callback, worker);
     let mut delay = FIRST_DELAY;
     while !clock::exiting() {
-        let answer =
-            client::get(&callback, callback.timeout, &conf.resolver, &target, pending()).await;
+        let answer = client::get(&callback, &conf.resolver, &target, pending()).await;
         let what = format!("oclp_proc of worker {worker}, server: {}", callback.url.authority);
         match answer {
             Ok(answer) => {

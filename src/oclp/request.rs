@@ -58,18 +58,17 @@ pub fn about_stream(callback: &Callback, act: Act, vars: &dyn Vars) -> String {
         target.push_str(parameter);
         target.extend(percent_encode(&vars.get(&var), VALUE));
     }
-    if let Some(groupid) = &callback.groupid {
-        target.push_str("&groupid=");
-        target.extend(percent_encode(groupid, VALUE));
-    }
+    append_groupid(&mut target, callback);
     append_args(&mut target, callback, vars);
     target
 }
 
-/// The target of the request at a worker's start: `path?call=init_process&worker_id=K[&args]`.
+/// The target of the request at a worker's start:
+/// `path?call=init_process&worker_id=K[&groupid=G][&args]`.
 pub fn about_worker(callback: &Callback, worker: usize) -> String {
     let mut target = begin(callback);
     target.push_str(&format!("&worker_id={worker}"));
+    append_groupid(&mut target, callback);
     append_args(&mut target, callback, &());
     target
 }
@@ -85,6 +84,13 @@ fn begin(callback: &Callback) -> String {
     target.push_str("call=");
     target.push_str(callback.call.name());
     target
+}
+
+fn append_groupid(target: &mut String, callback: &Callback) {
+    if let Some(groupid) = &callback.groupid {
+        target.push_str("&groupid=");
+        target.extend(percent_encode(groupid, VALUE));
+    }
 }
 
 /// `args=`: its own text and what is a query already stay as they are, other values are encoded,

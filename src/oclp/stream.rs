@@ -1,5 +1,6 @@
 //! `oclp_stream`: the first client of a stream on this machine begins it, and the last one to leave
-//! ends it, whatever the workers they are connected to.
+//! ends it, whatever the workers they are connected to. A line that a reload changes is another one:
+//! what the old one has told the start of, it tells the end of.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,18 +11,18 @@ use tokio::sync::oneshot;
 
 use super::notice::{Answer, Notice};
 use super::request::Act;
+use super::turn::Subject;
 use crate::directory::{self, ClientHold};
-use crate::live::Key;
 use crate::nginx::task;
 use crate::visit::Visit;
 
 thread_local! {
-    static STAYING: RefCell<HashMap<Key, Weak<Staying>>> = RefCell::default();
+    static STAYING: RefCell<HashMap<Subject, Weak<Staying>>> = RefCell::default();
 }
 
 /// This worker has clients of a stream: each of them holds this. Dropped, the last has left.
 pub struct Staying {
-    key: Key,
+    subject: Subject,
     // dropped with this, which ends the wait at its other end
     _left: oneshot::Sender<()>,
 }
@@ -29,8 +30,8 @@ pub struct Staying {
 impl Drop for Staying {
     fn drop(&mut self) {
         STAYING.with_borrow_mut(|staying| {
-            if staying.get(&self.key).is_some_and(|other| other.strong_count() == 0) {
-                staying.remove(&self.key);
+            if staying.get(&self.subject).is_some_and(|other| other.strong_count() == 0) {
+                staying.remove(&self.subject);
             }
         });
     }
@@ -39,15 +40,17 @@ impl Drop for Staying {
 /// A client of the stream was let in.
 pub fn enter(visit: &Rc<Visit>) -> Option<Rc<Staying>> {
     let callback = visit.app.oclp.stream.as_ref()?;
+    let notice = Notice::new(callback, visit);
+    let subject = notice.subject();
     STAYING.with_borrow_mut(|all| {
-        if let Some(staying) = all.get(&visit.key).and_then(Weak::upgrade) {
+        if let Some(staying) = all.get(&subject).and_then(Weak::upgrade) {
             return Some(staying);
         }
         let (left, has_left) = oneshot::channel();
-        let staying = Rc::new(Staying { key: visit.key.clone(), _left: left });
-        all.insert(visit.key.clone(), Rc::downgrade(&staying));
-        let hold = directory::enter(&visit.key);
-        task::spawn(stay(Notice::new(callback, visit), hold, has_left)).detach();
+        let staying = Rc::new(Staying { subject: subject.clone(), _left: left });
+        let hold = directory::enter(&subject.key, subject.line);
+        all.insert(subject, Rc::downgrade(&staying));
+        task::spawn(stay(notice, hold, has_left)).detach();
         Some(staying)
     })
 }
@@ -87,7 +90,7 @@ async fn leave(notice: Notice, mut hold: ClientHold) {
             continue;
         }
         if notice.callback.done {
-            notice.tell(Act::Done).await;
+            notice.tell_end().await;
         }
         match last.leave_if_last() {
             Ok(()) => return,

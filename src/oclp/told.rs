@@ -79,7 +79,7 @@ async fn go_on(notice: Notice, begin: oneshot::Receiver<()>, mut ended: oneshot:
         ended.await
     };
     if notice.callback.done {
-        notice.tell(Act::Done).await;
+        notice.tell_end().await;
     }
     drop(end);
 }

@@ -9,13 +9,15 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use crate::conf::oclp::Callback;
-use crate::conf::Msec;
 use crate::directory::{self, ClientHold};
 use crate::live::Key;
 use crate::nginx::task::{self, sleep};
 
 /// How often to look whether another worker has told, in milliseconds: it sends no word of that.
 const LOOK: u64 = 5;
+/// How long what comes next waits for an answer to what was before it, in milliseconds: a server on
+/// another continent answers within this, and somebody who publishes again hardly feels it.
+pub const PATIENCE: u64 = 250;
 
 thread_local! {
     /// What this worker tells of at the moment.
@@ -28,25 +30,18 @@ struct State {
     less: Notify,
 }
 
-/// What is told of: a stream, by a line of the configuration. Lines of two generations are the same
-/// if they ask the same server for the same.
+/// What is told of: a stream, by a line of the configuration, also of another generation. No line
+/// waits for another one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject {
-    key: Key,
-    line: Rc<[u8]>,
+    pub key: Key,
+    /// [`Callback::id`].
+    pub line: u64,
 }
 
 impl Subject {
     pub fn new(callback: &Callback, key: &Key) -> Self {
-        let url = &callback.url;
-        let group = callback.groupid.as_deref().unwrap_or_default();
-        let parts: [&[u8]; 4] = [
-            callback.call.name().as_bytes(),
-            url.authority.as_str().as_bytes(),
-            url.target.as_bytes(),
-            group,
-        ];
-        Subject { key: key.clone(), line: parts.join(&b' ').into() }
+        Subject { key: key.clone(), line: callback.id }
     }
 }
 
@@ -60,25 +55,24 @@ pub struct Turn {
 impl Turn {
     /// What happens now is told of without waiting for others: an end.
     pub fn now(subject: Subject) -> Self {
-        let hold = directory::telling(&subject.key, &subject.line);
+        let hold = directory::telling(&subject.key, subject.line);
         Turn::with(subject, hold)
     }
 
-    /// Waits until the server knows of what is before this, but no longer than `limit`
-    /// milliseconds.
-    pub async fn wait(subject: Subject, limit: Msec) -> Self {
+    /// Waits until the server knows of what is before this, but no longer than [`PATIENCE`].
+    pub async fn wait(subject: Subject) -> Self {
         let alone = async {
             loop {
                 if let Some(own) = OWN.with_borrow(|own| own.get(&subject).cloned()) {
                     own.less.notified().await;
-                } else if let Some(hold) = directory::telling_alone(&subject.key, &subject.line) {
+                } else if let Some(hold) = directory::telling_alone(&subject.key, subject.line) {
                     return hold;
                 } else {
                     sleep(LOOK).await;
                 }
             }
         };
-        match task::timeout(limit, alone).await {
+        match task::timeout(PATIENCE, alone).await {
             Some(hold) => Turn::with(subject, hold),
             None => Turn::now(subject),
         }

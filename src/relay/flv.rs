@@ -72,6 +72,8 @@ impl Client {
             let conn = Rc::new(connect(visit, &target).await?);
             let (mut sender, connection) = http1::Builder::new()
                 .max_buf_size(MAX_BUFFER)
+                // as every other client writes them, for servers written by hand
+                .title_case_headers(true)
                 .handshake::<_, Empty<Bytes>>(Io(conn.clone()))
                 .await
                 .map_err(broken)?;
