@@ -14,6 +14,7 @@ pub mod process;
 pub mod proxy_protocol;
 pub mod random;
 pub mod resolver;
+pub mod share;
 pub mod sys;
 pub mod task;
 pub mod zone;

@@ -29,6 +29,7 @@ use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
+use crate::nginx::share::{self, Share, READS_A_TURN};
 use crate::nginx::task::Task;
 use crate::variables::{self, Var, Vars};
 use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
@@ -36,9 +37,6 @@ use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
 /// What is read at once. All sessions of a worker share the buffer, since each message is used up
 /// before the next session is looked at.
 const READ_BUFFER: usize = 64 * 1024;
-/// A client that sends faster than the loop turns does not keep the others waiting for longer than
-/// this many reads.
-const READS_A_TURN: u32 = 16;
 /// A publisher that sends more than this at a time, in bytes, is read whenever something has come:
 /// what waits must not fill the socket.
 const DEFER_BYTES: u16 = 32 * 1024;
@@ -57,6 +55,14 @@ thread_local! {
     /// Each session holds it, since looking up what is the thread's own costs several cache misses.
     static BUFFER: Rc<RefCell<Vec<u8>>> =
         Rc::new(RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]));
+}
+
+/// How many messages one of this type counts for.
+fn cost(kind: u8) -> u32 {
+    match kind {
+        message::COMMAND | message::COMMAND_AMF3 | message::USER_CONTROL => share::ANSWERED,
+        _ => 1,
+    }
 }
 
 /// Ends the session if what it does meanwhile panics.
@@ -192,8 +198,12 @@ pub struct Session {
     filter: Cell<Filter>,
     /// What is read into, the worker's.
     buffer: Rc<RefCell<Vec<u8>>>,
-    /// Input that waits: the beginning of a chunk header, or all behind a pending decision.
+    /// Input that waits: the beginning of a chunk header, all behind a pending decision, or what is
+    /// too much for this turn.
     unread: RefCell<Vec<u8>>,
+    /// What waits is more than a beginning: it is handled before anything is read.
+    backlog: Cell<bool>,
+    share: Share,
     /// What was read last ended with a message, was not much, and waits for more, so the next may
     /// wait as well.
     unhurried: Cell<bool>,
@@ -269,6 +279,8 @@ impl Session {
                 filter: Cell::new(Filter::ALL),
                 buffer: BUFFER.with(Rc::clone),
                 unread: RefCell::default(),
+                backlog: Cell::new(false),
+                share: Share::default(),
                 unhurried: Cell::new(false),
                 quiet: Cell::new(false),
                 unsent: RefCell::default(),
@@ -302,22 +314,32 @@ impl Session {
 
     /// Reads and handles what is there, as far as the session goes.
     fn read(self: &Rc<Self>) {
+        self.share.renew();
+        self.read_on();
+    }
+
+    /// The same with what is left of the client's share in this turn.
+    fn read_on(self: &Rc<Self>) {
         // never nested: a handler of one session does not read another
         let Ok(mut shared) = self.buffer.try_borrow_mut() else { return };
         let buffer = &mut *shared;
         let before = self.bytes_in.get();
         for _ in 0..READS_A_TURN {
-            if self.ended.get() || self.waits() {
+            if self.ended.get() || self.waits() || self.share.is_used_up() {
                 break;
             }
             let kept = self.take_unread(buffer);
-            let n = match self.conn.recv(&mut buffer[kept..kept + READ_BUFFER]) {
+            let received = match self.backlog.take() {
+                true => Err(io::ErrorKind::WouldBlock.into()),
+                false => self.conn.recv(&mut buffer[kept..kept + READ_BUFFER]),
+            };
+            let n = match received {
                 Ok(0) => {
                     self.finalize(Reason::ClientClosed);
                     break;
                 }
                 Ok(n) => n,
-                // what waited behind a decision is handled now even if nothing new came
+                // what waited is handled now even if nothing new came
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => {
                     self.finalize(Reason::Io(error));
@@ -338,19 +360,20 @@ impl Session {
             if !input.is_empty() {
                 self.unread.replace(input.to_vec());
             }
-            if !self.conn.is_ready() {
+            if !self.conn.is_ready() && !self.backlog.get() {
                 break;
             }
         }
         drop(shared);
         self.flush();
         if !self.ended.get() {
+            if (self.conn.is_ready() || self.backlog.get()) && !self.waits() {
+                self.resume.post_next();
+            }
             if !self.conn.is_ready() {
                 if let Err(error) = self.conn.await_readable() {
                     self.finalize(Reason::Io(error));
                 }
-            } else if !self.waits() {
-                self.resume.post_next();
             }
         }
         let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
@@ -471,13 +494,21 @@ impl Session {
             *input = &[];
             return Ok(());
         };
-        while let Some(message) =
-            reader.read(input).map_err(|error| Reason::Protocol(error.to_string()))?
-        {
+        while !self.share.is_used_up() {
+            let message =
+                reader.read(input).map_err(|error| Reason::Protocol(error.to_string()))?;
+            let Some(message) = message else {
+                self.share.take_chunks(reader.take_chunks());
+                return Ok(());
+            };
+            self.share.take(cost(message.kind));
             match self.message(&message)? {
-                Flow::Next if self.ended.get() => break,
+                Flow::Next if self.ended.get() => return Ok(()),
                 Flow::Next => (),
-                Flow::Pause => return Ok(()),
+                Flow::Pause => {
+                    self.backlog.set(true);
+                    return Ok(());
+                }
                 Flow::Stop => {
                     *stage = Stage::Closing;
                     *input = &[];
@@ -485,6 +516,7 @@ impl Session {
                 }
             }
         }
+        self.backlog.set(!input.is_empty());
         Ok(())
     }
 
@@ -721,6 +753,10 @@ impl Handler for Session {
             if self.conn.peer_gone() {
                 self.finalize(Reason::ClientClosed);
             }
+            return;
+        }
+        // what is too much for one turn is read once in each
+        if self.resume.is_posted() {
             return;
         }
         // announced nevertheless, it is too much to wait, or the end

@@ -99,6 +99,8 @@ pub struct ChunkReader {
     open: Option<OpenChunk>,
     /// The chunk stream whose buffer was lent out as the last message.
     lent: Option<u32>,
+    /// Chunks that have begun since [`ChunkReader::take_chunks`].
+    chunks: u32,
 }
 
 /// The chunk stream of a complete message, and its payload if that is in the input.
@@ -201,6 +203,7 @@ impl ChunkReader {
             partial: 0,
             open: None,
             lent: None,
+            chunks: 0,
         }
     }
 
@@ -218,6 +221,11 @@ impl ChunkReader {
     /// Bytes of unfinished messages held now.
     pub fn partial_bytes(&self) -> usize {
         self.partial
+    }
+
+    /// How many chunks have begun since this was asked last: what reading them has cost.
+    pub fn take_chunks(&mut self) -> u32 {
+        std::mem::take(&mut self.chunks)
     }
 
     /// Whether no message has begun that has not come to its end.
@@ -353,6 +361,7 @@ impl ChunkReader {
         }
 
         *input = input.get(header.size..).unwrap_or_default();
+        self.chunks = self.chunks.saturating_add(1);
         let left = (stream.length as usize).saturating_sub(stream.buffer.len());
         Ok(Some(OpenChunk { csid, left: left.min(self.chunk_size) }))
     }

@@ -168,6 +168,11 @@ impl UserControl {
     }
 }
 
+/// The bytes that an empty message takes in an aggregate.
+pub const MIN_PART: usize = 15;
+/// The most messages of an aggregate: servers that send them fill 64 KiB, and a message may be empty.
+pub const MAX_PARTS: usize = 4096;
+
 /// Why an aggregate can't be read on. What came before is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[allow(missing_docs)]
@@ -180,6 +185,8 @@ pub enum AggregateError {
     Length { at: usize, length: usize, left: usize },
     #[error("aggregate within an aggregate at byte {at}")]
     Nested { at: usize },
+    #[error("aggregate of more than {MAX_PARTS} messages")]
+    TooMany,
 }
 
 /// A message out of an aggregate.
@@ -213,14 +220,19 @@ pub fn aggregate(
 struct Parts<'a> {
     fields: Fields<'a>,
     at: usize,
+    count: usize,
 }
 
 impl<'a> Parts<'a> {
     fn new(payload: &'a [u8]) -> Self {
-        Self { fields: Fields(payload), at: 0 }
+        Self { fields: Fields(payload), at: 0, count: 0 }
     }
 
     fn part(&mut self) -> Result<Part<'a>, AggregateError> {
+        if self.count == MAX_PARTS {
+            return Err(AggregateError::TooMany);
+        }
+        self.count = self.count.saturating_add(1);
         let at = self.at;
         let header = AggregateError::Header { at };
         let kind = self.fields.u8().ok_or(header)?;

@@ -121,6 +121,14 @@ fn aggregates_are_good_as_far_as_they_are_whole() {
 }
 
 #[test]
+fn aggregates_have_so_many_messages() {
+    let many = |count| aggregate_of(&vec![(8, 0, vec![]); count]);
+    assert_eq!(many(MAX_PARTS).len(), MAX_PARTS * MIN_PART);
+    assert_eq!(aggregate(0, &many(MAX_PARTS)).count(), MAX_PARTS);
+    assert_eq!(broken(&many(MAX_PARTS + 1)), (MAX_PARTS, AggregateError::TooMany));
+}
+
+#[test]
 fn back_pointers_are_not_looked_at() {
     let good = aggregate_of(&[(8, 0, vec![1, 2, 3]), (9, 20, vec![4])]);
     let kinds = |payload: &[u8]| -> Vec<u8> {

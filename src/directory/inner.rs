@@ -27,7 +27,8 @@ use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::peer;
-use crate::nginx::task::{self, Task};
+use crate::nginx::share::{Share, READS_A_TURN};
+use crate::nginx::task::{self, next_turn, Task};
 use crate::relay;
 
 /// A request: a key of three names that clients are held to, and their lengths.
@@ -317,7 +318,14 @@ async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result
     let mut buffer = vec![0; flv::MAX_LEFTOVER + READ_BUFFER];
     let mut kept = 0;
     let mut fed = false;
+    let (share, mut reads) = (Share::default(), 0);
     loop {
+        if reads == READS_A_TURN || share.is_used_up() {
+            next_turn().await;
+            share.renew();
+            reads = 0;
+        }
+        reads += 1;
         let n = conn.read(&mut buffer[kept..]).await?;
         if n == 0 && fed {
             return Ok(());
@@ -329,6 +337,7 @@ async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result
         let mut input = &buffer[..kept + n];
         while let Some(tag) = reader.read(&mut input).map_err(io::Error::other)? {
             feed.tag(&tag)?;
+            share.take(1);
         }
         let (end, left) = (kept + n, input.len());
         buffer.copy_within(end - left..end, 0);

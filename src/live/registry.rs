@@ -67,12 +67,16 @@ pub fn observe(observer: impl Fn(&Rc<Stream>, Change) + 'static) {
 
 /// Tells the observers of `change` after the events of this loop turn.
 pub(super) fn changed(stream: &Rc<Stream>, change: Change) {
+    if !stream.announces(change) {
+        return;
+    }
     CHANGES.with_borrow_mut(|changes| changes.push_back((stream.clone(), change)));
     TELL.with(Event::post);
 }
 
 fn tell_observers() {
     while let Some((stream, change)) = CHANGES.with_borrow_mut(VecDeque::pop_front) {
+        stream.announced(change);
         let observers = OBSERVERS.with_borrow(Vec::clone);
         for observer in observers {
             observer(&stream, change);

@@ -72,6 +72,8 @@ pub struct Stream {
     sockets: Sockets,
     /// Subscribers that left while the engine was at work on them.
     left: RefCell<Vec<u64>>,
+    /// The sequence headers that are to be announced, one bit for each kind and whether it is new.
+    announcing: Cell<u8>,
 }
 
 struct Inner {
@@ -184,6 +186,7 @@ impl Stream {
                 flush_due: Cell::new(false),
                 sockets: Sockets::default(),
                 left: RefCell::default(),
+                announcing: Cell::new(0),
                 inner: RefCell::new(Inner {
                     sources: Vec::new(),
                     on_air: None,
@@ -240,6 +243,21 @@ impl Stream {
     pub fn on_air_since(&self) -> Option<u64> {
         let inner = self.inner.borrow();
         inner.on_air.map(|_| inner.on_air_since)
+    }
+
+    /// Takes note that `change` is to be told. False: there is one like it that was not told yet, as
+    /// a source may send more headers in a turn than anybody can look at.
+    pub(super) fn announces(&self, change: Change) -> bool {
+        let Some(bit) = header_bit(change) else { return true };
+        let announcing = self.announcing.get();
+        self.announcing.set(announcing | bit);
+        announcing & bit == 0
+    }
+
+    /// `change` is told.
+    pub(super) fn announced(&self, change: Change) {
+        let bit = header_bit(change).unwrap_or(0);
+        self.announcing.set(self.announcing.get() & !bit);
     }
 
     /// Asks every player to leave: there is no source, and none is to come.
@@ -528,6 +546,14 @@ impl Stream {
     }
 }
 
+/// The bit of a sequence header's announcement.
+fn header_bit(change: Change) -> Option<u8> {
+    match change {
+        Change::Header { kind, new } => Some(1 << (2 * kind as u8 + u8::from(new))),
+        _ => None,
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         registry::forget(&self.key);
@@ -646,9 +672,6 @@ impl Inner {
         self.packets.push_back(Packet { kind, key, sticky, timestamp, len, arrived: now });
         if key {
             self.keys.push_back(seq);
-            if settings.low_latency {
-                self.jump_laggards(seq);
-            }
         }
         self.cache(seq, key, settings);
         Some(())
@@ -685,7 +708,8 @@ impl Inner {
         let Some(&Packet { timestamp: now, len, .. }) = self.packets.back() else { return };
         self.cached_bytes += u64::from(len);
         loop {
-            let second = self.keys.iter().copied().find(|&key| key > self.cache_from);
+            let after = self.keys.partition_point(|&key| key <= self.cache_from);
+            let second = self.keys.get(after).copied();
             let covered = second.and_then(|key| self.packet(key)).is_some_and(|key| {
                 u64::from(now.wrapping_sub(key.timestamp)) >= settings.cache_time
             });
@@ -709,17 +733,16 @@ impl Inner {
         if settings.cache_time == 0 || self.on_air.is_none() {
             return None;
         }
-        let cached = || self.keys.iter().copied().filter(|&key| key >= self.cache_from);
-        if settings.send_all {
-            return cached().next();
-        }
+        let cached = |key: u64| key >= self.cache_from;
         let now = self.packets.back()?.timestamp;
-        let recent = |key: &u64| {
-            self.packet(*key).is_some_and(|packet| {
+        let recent = |key: u64| {
+            self.packet(key).is_some_and(|packet| {
                 u64::from(now.wrapping_sub(packet.timestamp)) <= settings.cache_time
             })
         };
-        cached().find(recent).or_else(|| cached().next_back())
+        let from = |key: u64| cached(key) && (settings.send_all || recent(key));
+        let at = self.keys.partition_point(|&key| !from(key));
+        self.keys.get(at).or(self.keys.back()).copied().filter(|&key| cached(key))
     }
 
     fn join(&mut self, subscriber: Subscriber, settings: &Settings) -> u64 {
@@ -805,15 +828,6 @@ impl Inner {
         then(cursor);
     }
 
-    /// `low_latency`: those that are behind go on at the new key frame.
-    fn jump_laggards(&mut self, key: u64) {
-        let mut cursors = mem::take(&mut self.cursors);
-        for cursor in cursors.iter_mut().flatten().filter(|cursor| cursor.blocked) {
-            self.move_to(cursor, key);
-        }
-        self.cursors = cursors;
-    }
-
     /// Lets a cursor that is behind go on at packet `key`, after the message it has begun.
     fn move_to(&self, cursor: &mut Cursor, key: u64) {
         let Some(wire) = self.wire(cursor.form) else { return };
@@ -855,6 +869,10 @@ impl Inner {
                 continue;
             };
             if cursor.blocked {
+                // at a flush, since a source may send any number of key frames before it
+                if let Some(&key) = self.keys.back().filter(|_| settings.low_latency) {
+                    self.move_to(cursor, key);
+                }
                 if let Some(why) = self.bound_lag(cursor, settings, now) {
                     ended.push((cursor.sink.clone(), why));
                 }

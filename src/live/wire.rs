@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::rc::Rc;
 
 use rtmp_protocol::{chunk, flv, message};
@@ -154,6 +155,21 @@ impl Wire {
         self.first + (after as u64).saturating_sub(1)
     }
 
+    /// Where the bytes `from..to` lie: blocks, and which bytes of each.
+    pub fn pieces(&self, from: u64, to: u64) -> impl Iterator<Item = (&Rc<Block>, Range<usize>)> {
+        // players are nearly always near the end
+        let after = match self.blocks.back() {
+            Some((start, _)) if *start <= from => self.blocks.len(),
+            _ => self.blocks.partition_point(|(start, _)| *start <= from),
+        };
+        let blocks = self.blocks.range(after.saturating_sub(1)..);
+        blocks.take_while(move |(start, _)| *start < to).filter_map(move |(start, block)| {
+            let a = from.saturating_sub(*start) as usize;
+            let b = ((to - start) as usize).min(block.filled().len());
+            (a < b).then_some((block, a..b))
+        })
+    }
+
     /// Adds the bytes `from..to` to `parts`, and the blocks that hold them to `blocks`.
     pub fn slices<'a>(
         &'a self,
@@ -162,19 +178,8 @@ impl Wire {
         parts: &mut Vec<IoSlice<'a>>,
         blocks: &mut Vec<Option<&'a Rc<Block>>>,
     ) {
-        // players are nearly always near the end, so the search starts there
-        let mut i = self.blocks.len();
-        while i > 0 && self.blocks[i - 1].0 > from {
-            i -= 1;
-        }
-        for (start, block) in self.blocks.range(i.saturating_sub(1)..) {
-            if *start >= to {
-                break;
-            }
-            let filled = block.filled();
-            let a = from.saturating_sub(*start) as usize;
-            let b = ((to - start) as usize).min(filled.len());
-            if let Some(part) = filled.get(a..b).filter(|part| !part.is_empty()) {
+        for (block, range) in self.pieces(from, to) {
+            if let Some(part) = block.filled().get(range) {
                 parts.push(IoSlice::new(part));
                 blocks.push(Some(block));
             }
@@ -190,10 +195,8 @@ impl Wire {
 
     /// Copies the bytes `from..to`.
     pub fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
-        let (mut parts, mut blocks) = (Vec::new(), Vec::new());
-        self.slices(from, to, &mut parts, &mut blocks);
-        for part in parts {
-            out.extend_from_slice(&part);
+        for (block, range) in self.pieces(from, to) {
+            out.extend_from_slice(block.filled().get(range).unwrap_or_default());
         }
     }
 

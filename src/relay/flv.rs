@@ -21,7 +21,8 @@ use super::target::{Scheme, Target, Url};
 use crate::conf::Msec;
 use crate::nginx::clock;
 use crate::nginx::peer::{AsyncConn, Io};
-use crate::nginx::task::{self, race, sleep, Task};
+use crate::nginx::share::{Share, READS_A_TURN};
+use crate::nginx::task::{self, next_turn, race, sleep, Task};
 use crate::visit::Visit;
 
 /// Redirects that are followed: an origin that moved, behind a balancer.
@@ -56,6 +57,7 @@ pub struct Client {
     reader: FlvReader,
     /// The beginning of a tag's header.
     unread: Vec<u8>,
+    share: Share,
     received: u64,
     last: Rc<Cell<u64>>,
     timeout: Msec,
@@ -93,6 +95,7 @@ impl Client {
                         body,
                         reader: FlvReader::new(visit.server.max_message),
                         unread: Vec::new(),
+                        share: Share::default(),
                         received: 0,
                         last: Rc::new(Cell::new(clock::now())),
                         timeout: visit.server.timeout,
@@ -137,9 +140,16 @@ impl Client {
         let silence = silence(self.timeout, self.last.clone());
         let tags = async {
             loop {
-                if let Err(failure) = self.read(feed).await {
-                    return failure;
+                for _ in 0..READS_A_TURN {
+                    if let Err(failure) = self.read(feed).await {
+                        return failure;
+                    }
+                    if self.share.is_used_up() {
+                        break;
+                    }
                 }
+                next_turn().await;
+                self.share.renew();
             }
         };
         race(silence, tags).await
@@ -161,6 +171,7 @@ impl Client {
         loop {
             let tag = self.reader.read(&mut input);
             let Some(tag) = tag.map_err(|error| Failure::new(error.to_string()))? else { break };
+            self.share.take(1);
             feed.media(tag.kind, tag.timestamp, tag.payload)?;
         }
         self.unread = input.to_vec();

@@ -26,15 +26,13 @@ use crate::nginx::clock;
 use crate::nginx::guard::guard;
 use crate::nginx::peer::{AsyncConn, Reader};
 use crate::nginx::random;
+use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, race, sleep, timeout, Signal};
 use crate::visit::Visit;
 
 /// What is read at once. All relays of a worker share the buffer, since each message is used up
 /// before the next relay is looked at.
 const READ_BUFFER: usize = 64 * 1024;
-/// A server that sends faster than the loop turns does not keep the others waiting for longer than
-/// this many reads.
-const READS_A_TURN: u32 = 16;
 /// Answers to acknowledgement windows and pings that the server may leave unread.
 pub const MAX_UNSENT: usize = 64 * 1024;
 /// When a play runs evenly: headers and what is cached come within a few round trips.
@@ -78,6 +76,9 @@ pub struct Peer {
     buffer: Rc<RefCell<Vec<u8>>>,
     /// What was received and not handled yet.
     unread: Vec<u8>,
+    /// That is more than the beginning of a chunk's header: it is handled before anything is read.
+    backlog: bool,
+    share: Share,
     role: Role,
     chunk_size: usize,
     stream_id: u32,
@@ -155,6 +156,8 @@ impl Peer {
             }),
             buffer: BUFFER.with(Rc::clone),
             unread: Vec::new(),
+            backlog: false,
+            share: Share::default(),
             role,
             chunk_size: server.chunk_size,
             stream_id: 0,
@@ -300,6 +303,9 @@ impl Peer {
         }
         loop {
             for _ in 0..READS_A_TURN {
+                if self.share.is_used_up() {
+                    break;
+                }
                 let received = poll_fn(|cx| {
                     self.receive(|conn, room| conn.poll_read(cx, room), &reply, &mut f)
                 });
@@ -308,6 +314,7 @@ impl Peer {
                 }
             }
             next_turn().await;
+            self.share.renew();
         }
     }
 
@@ -331,6 +338,9 @@ impl Peer {
         reply: &impl Reply,
         f: &mut impl FnMut(&Message<'_>) -> Result<Option<T>, Failure>,
     ) -> Poll<Result<Option<T>, Failure>> {
+        if self.backlog {
+            return Poll::Ready(self.handle_unread(reply, f));
+        }
         let shared = self.buffer.clone();
         let buffer = &mut *shared.borrow_mut();
         // what is left over is the beginning of a chunk's header
@@ -368,14 +378,20 @@ impl Peer {
         f: &mut impl FnMut(&Message<'_>) -> Result<Option<T>, Failure>,
     ) -> Result<Option<T>, Failure> {
         let mut result = None;
-        loop {
-            let message = self.reader.read(input).map_err(|error| Failure::new(error.to_string()));
-            let Some(message) = message? else { break };
-            self.heard.control(&message);
-            result = f(&message)?;
-            if result.is_some() {
+        self.backlog = false;
+        while result.is_none() {
+            if self.share.is_used_up() {
+                self.backlog = !input.is_empty();
                 break;
             }
+            let message = self.reader.read(input).map_err(|error| Failure::new(error.to_string()));
+            let Some(message) = message? else {
+                self.share.take_chunks(self.reader.take_chunks());
+                break;
+            };
+            self.share.take(cost(&message));
+            self.heard.control(&message);
+            result = f(&message)?;
         }
         self.heard.acknowledge();
         if !self.heard.answers.is_empty() {
@@ -391,6 +407,14 @@ impl Peer {
             return Ok(());
         }
         Err(Failure::new("the server does not read the answers it asks for"))
+    }
+}
+
+/// How many messages one counts for: an aggregate for all that it has room for.
+fn cost(message: &Message<'_>) -> u32 {
+    match message.kind {
+        message::AGGREGATE => (message.payload.len() / message::MIN_PART) as u32 + 1,
+        _ => 1,
     }
 }
 
@@ -432,13 +456,17 @@ impl Inlet {
     /// Reads what there is, and gives why nothing more comes.
     fn read(&self) -> Result<(), Failure> {
         let (peer, feed) = &mut *self.source.borrow_mut();
+        peer.share.renew();
         for _ in 0..READS_A_TURN {
             match peer.receive(AsyncConn::try_read, &&*self.unsent, &mut feeding(feed)) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(None)) => {
                     let conn = peer.conn.get_ref();
-                    if !conn.is_ready() {
+                    if !peer.backlog && !conn.is_ready() {
                         return conn.await_readable().map_err(broken);
+                    }
+                    if peer.share.is_used_up() {
+                        break;
                     }
                 }
                 Poll::Ready(Ok(Some(failure)) | Err(failure)) => return Err(failure),
@@ -668,7 +696,10 @@ pub fn close(conn: Rc<AsyncConn>, rest: Vec<u8>) {
         let mut ignored = [0; 4096];
         if conn.write_all(&rest).await.is_ok() {
             conn.get_ref().shutdown_write();
-            while conn.read(&mut ignored).await.is_ok_and(|n| n > 0) {}
+            while conn.read(&mut ignored).await.is_ok_and(|n| n > 0) {
+                // what is sent without end keeps nobody waiting
+                next_turn().await;
+            }
         }
     };
     task::spawn(timeout(CLOSE_MS, goodbye)).detach();

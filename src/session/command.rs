@@ -7,7 +7,7 @@ use std::rc::Rc;
 use rtmp_protocol::amf0::Value;
 use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command::{self, Command, Connect};
-use rtmp_protocol::message;
+use rtmp_protocol::message::{self, AggregateError};
 
 use super::{Client, Flow, Reason, Role, Session, Viewer};
 use crate::live::{Filter, Kind, Media};
@@ -65,7 +65,13 @@ impl Session {
             message::AGGREGATE => {
                 for part in message::aggregate(message.timestamp, message.payload) {
                     match part {
-                        Ok(part) => self.media(part.kind, part.timestamp, part.payload),
+                        Ok(part) => {
+                            self.share.take(1);
+                            self.media(part.kind, part.timestamp, part.payload);
+                        }
+                        Err(error @ AggregateError::TooMany) => {
+                            return Err(Reason::Protocol(error.to_string()));
+                        }
                         // what came before it is whole
                         Err(_) => break,
                     }

@@ -62,7 +62,7 @@ impl Session {
             decision.await;
             if !session.ended.get() {
                 session.decision.take();
-                session.read();
+                session.read_on();
             }
         });
         self.decision.replace(Some(task));

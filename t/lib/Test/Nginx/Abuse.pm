@@ -9,7 +9,7 @@ use strict;
 use Test::Nginx::Live;
 
 use base qw/ Exporter /;
-our @EXPORT = (qw/ abuse_run refused bystanders_unharmed grown_kb /,
+our @EXPORT = (qw/ abuse_run refused bystanders_unharmed another_frame frame_is_there grown_kb /,
 	@Test::Nginx::Live::EXPORT);
 
 use Test::Nginx;
@@ -37,11 +37,24 @@ sub abuse_run {
 
 # True if the next frame of the bystanding stream arrives.
 sub bystanders_unharmed {
+	my $frame = another_frame();
+	return $bystander{player}->read_until(sub { $_[0]{payload} eq key_frame($frame) }, 5);
+}
+
+# Sends the next frame of the bystanding stream; its number.
+sub another_frame {
 	$frame++;
 	$bystander{publisher}->send_video($frame * 40, key_frame($frame));
-	return $bystander{player}->read_until(sub {
-		$_[0]{payload} eq key_frame($frame)
-	}, 5);
+	return $frame;
+}
+
+# True if that frame has arrived by now.
+sub frame_is_there {
+	my ($frame) = @_;
+	while (my $message = $bystander{player}->read_message(0)) {
+		return 1 if $message->{payload} eq key_frame($frame);
+	}
+	return 0;
 }
 
 # How much larger the worker is than before the abuse, in KiB.
