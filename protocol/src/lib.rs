@@ -14,6 +14,7 @@
 //! | [`command`] | connect, statuses, typed views of commands | RTMP 1.0 section 7.2, Enhanced RTMP v2 |
 //! | [`flv`] | FLV file header and tags | FLV 10.1 Annex E.2–E.4.1 |
 //! | [`codec`] | sequence header, key frame or other, of one media message | FLV 10.1 Annex E.4.2–E.4.3, Enhanced RTMP v2 |
+//! | [`timeline`] | what players see of their sources' timestamps | RTMP 1.0 section 5.3.1.3 |
 //!
 //! A reader takes what is there and says when it needs more; what it leaves over, always less than
 //! a header, stands in front of the next bytes:
@@ -56,5 +57,6 @@ pub mod command;
 pub mod flv;
 pub mod handshake;
 pub mod message;
+pub mod timeline;
 
 mod wire;

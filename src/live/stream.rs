@@ -7,6 +7,7 @@ use std::mem;
 use std::rc::Rc;
 
 use rtmp_protocol::codec::{Class, Info};
+use rtmp_protocol::timeline::{Timeline, TrackId};
 
 use crate::live::direct::{Ended, Members};
 use crate::live::media::{Headers, Kind, Media, Noted, Packet};
@@ -16,10 +17,6 @@ use crate::live::subscriber::{Cursor, Data, End, Filter, Head, Mode, Subscriber,
 use crate::live::wire::{Form, Wire};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
-
-/// A publisher whose clock falls back by more than this has started anew (encoder restart): its
-/// timestamps go on where they were, so that players see no jump. Interleaving stays far below.
-const RESTART_MS: i32 = 10_000;
 
 /// A source may leave what came unread for as long as this, in milliseconds: what a moderate
 /// stream sends meanwhile does not fill a socket.
@@ -99,7 +96,7 @@ struct Inner {
     main_track: Option<u8>,
     /// Audio came.
     heard: bool,
-    clock: Clock,
+    timeline: Timeline,
 
     cursors: Vec<Option<Cursor>>,
     free: Vec<u32>,
@@ -139,39 +136,6 @@ struct Publishing {
     deferred: bool,
 }
 
-/// Keeps timestamps monotonic over switches of the source.
-#[derive(Default)]
-struct Clock {
-    started: bool,
-    /// What is added to the timestamps of the source on air.
-    offset: u32,
-    last_in: u32,
-    last_out: u32,
-    /// The next frame goes on after `last_out`, whatever its source's clock shows.
-    rebase: bool,
-}
-
-impl Clock {
-    /// The timestamp that players see. Only frames move the clock: headers and metadata are sent
-    /// with 0 by many encoders, also in mid-stream.
-    fn out(&mut self, timestamp: u32, frame: bool) -> u32 {
-        let back = self.last_in.wrapping_sub(timestamp) as i32;
-        let anew = self.started && (self.rebase || back > RESTART_MS);
-        if !frame {
-            return if anew { self.last_out } else { timestamp.wrapping_add(self.offset) };
-        }
-        if anew {
-            self.offset = self.last_out.wrapping_add(1).wrapping_sub(timestamp);
-        }
-        let out = timestamp.wrapping_add(self.offset);
-        if !self.started || out.wrapping_sub(self.last_out) as i32 > 0 {
-            self.last_out = out;
-        }
-        (self.started, self.rebase, self.last_in) = (true, false, timestamp);
-        out
-    }
-}
-
 impl Stream {
     pub(super) fn new(key: Key, settings: Settings) -> Rc<Self> {
         Rc::new_cyclic(|this: &std::rc::Weak<Stream>| {
@@ -201,7 +165,7 @@ impl Stream {
                     headers_version: 0,
                     main_track: None,
                     heard: false,
-                    clock: Clock::default(),
+                    timeline: Timeline::default(),
                     cursors: Vec::new(),
                     free: Vec::new(),
                     generation: 0,
@@ -322,7 +286,9 @@ impl Stream {
             if old == new {
                 return;
             }
-            inner.clock.rebase = true;
+            let next = inner.source_on_air();
+            let judged = next.is_some_and(|source| source.source.gathered());
+            inner.timeline.switch(judged);
             inner.on_air_since = clock::now();
             inner.main_track = None;
             inner.heard = false;
@@ -354,7 +320,7 @@ impl Stream {
     /// Appends what a source sent before it went on air and players need.
     fn repeat_headers(&self) {
         let inner = &mut *self.inner.borrow_mut();
-        let started = inner.clock.started;
+        let started = inner.timeline.has_begun();
         let Some(at) = inner.sources.iter().position(|s| Some(s.id) == inner.on_air) else {
             return;
         };
@@ -661,9 +627,13 @@ impl Inner {
         );
         let sticky =
             matches!(class, Some(Class::SequenceHeader | Class::Metadata)) || media.is_metadata();
-        let timestamp = self.clock.out(media.timestamp, frame);
-        let media = Media { timestamp, ..media };
         let (now, seq) = (clock::now(), self.next());
+        let track = info.map(|info| TrackId { video: info.video, track: info.track });
+        let timestamp = match track.filter(|_| frame) {
+            Some(track) => self.timeline.frame(track, media.timestamp, now),
+            None => self.timeline.beside(track, media.timestamp),
+        };
+        let media = Media { timestamp, ..media };
         for outlet in self.outlets.iter_mut().filter(|outlet| outlet.is_wanted(settings)) {
             outlet.wire.append(&media, now);
         }
