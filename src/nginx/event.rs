@@ -1,8 +1,7 @@
 //! A timer or posted event of nginx's loop that calls a closure and is disarmed when dropped.
 
-use std::cell::UnsafeCell;
 use std::mem;
-use std::ptr::addr_of_mut;
+use std::ptr::{addr_of_mut, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::{
@@ -14,7 +13,9 @@ use crate::nginx::guard::guard;
 use crate::nginx::log;
 
 /// An event that the owner arms as a timer, posts to run later in this loop turn, or both.
-pub struct Event(Box<UnsafeCell<Inner>>);
+///
+/// nginx holds pointers into it, so it is only reached through this one, and freed when dropped.
+pub struct Event(NonNull<Inner>);
 
 #[repr(C)]
 struct Inner {
@@ -31,14 +32,11 @@ impl Event {
         let mut event: ngx_event_t = unsafe { mem::zeroed() };
         event.handler = Some(run);
         event.log = log::cycle();
-        let inner = Box::new(UnsafeCell::new(Inner {
-            ident: [0, 0, 0, usize::MAX],
-            event,
-            callback: Rc::new(callback),
-        }));
-        let this = inner.get();
-        // SAFETY: `inner` was just made, is boxed and so never moves.
-        unsafe { (*this).event.data = this.cast() };
+        let callback = Rc::new(callback);
+        let inner = Inner { ident: [0, 0, 0, usize::MAX], event, callback };
+        let inner = NonNull::from(Box::leak(Box::new(inner)));
+        // SAFETY: `inner` was just made, and nobody else knows it.
+        unsafe { (*inner.as_ptr()).event.data = inner.as_ptr().cast() };
         Event(inner)
     }
 
@@ -96,14 +94,16 @@ impl Event {
     /// The event inside: it stays in place and allocated until `self` is dropped, and nginx only
     /// touches it from this thread.
     fn event(&self) -> *mut ngx_event_t {
-        // SAFETY: the pointer comes from a live box.
-        unsafe { addr_of_mut!((*self.0.get()).event) }
+        // SAFETY: the pointer is live until `self` is dropped.
+        unsafe { addr_of_mut!((*self.0.as_ptr()).event) }
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
         self.cancel();
+        // SAFETY: leaked by `new`, and nginx does not know it any more.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 

@@ -1,28 +1,32 @@
 //! An HTTP request of nginx's that is answered over a long time, through nginx's own filters.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
-use std::collections::VecDeque;
-use std::ffi::CStr;
+mod output;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::{c_void, CStr};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_buf_t, ngx_chain_t, ngx_connection_t, ngx_del_timer, ngx_handle_read_event,
+    ngx_add_timer, ngx_chain_t, ngx_connection_t, ngx_del_timer, ngx_handle_read_event,
     ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
     ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_output_filter,
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_send_special,
-    ngx_http_test_reading, ngx_http_write_filter, ngx_int_t, ngx_io, ngx_list_push, ngx_str_t,
-    ngx_table_elt_t, ngx_tcp_nodelay, ngx_uint_t, NGX_AGAIN, NGX_ERROR, NGX_HTTP_LAST,
-    NGX_HTTP_MODULE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11, NGX_OK,
+    ngx_http_test_reading, ngx_http_write_filter, ngx_int_t, ngx_io, ngx_list_push,
+    ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_tcp_nodelay, ngx_uint_t, NGX_AGAIN,
+    NGX_ERROR, NGX_HTTP_LAST, NGX_HTTP_MODULE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11,
+    NGX_OK,
 };
 
 use crate::conf::ngx::{address_of, local_address, Address};
 use crate::nginx::block::Block;
 use crate::nginx::connection::{is_tls, Socket};
+use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
+use output::Output;
 
 /// Modules of nginx's that keep something for a request and leave its body as it is, or make chunks
 /// of it.
@@ -72,6 +76,7 @@ struct Inner {
     r: Cell<Option<NonNull<ngx_http_request_t>>>,
     output: RefCell<Output>,
     filters: Cell<Filters>,
+    subrequests: OnceCell<Event>,
 }
 
 /// What nginx's filters were seen to make of the body.
@@ -112,6 +117,7 @@ impl Request {
             r: Cell::new(Some(r)),
             output: RefCell::default(),
             filters: Cell::new(Filters::Unknown),
+            subrequests: OnceCell::new(),
         }))
     }
 
@@ -119,15 +125,17 @@ impl Request {
     /// told, and the content handler returns `NGX_DONE`. False: out of memory.
     pub fn hold(&self, responder: Rc<dyn Responder>) -> bool {
         let Some(r) = self.ptr() else { return false };
-        // SAFETY: the request is live, see `new`. The context is freed with the request's pool,
-        // after everything that points to it.
+        // SAFETY: the request is live, see `new`. The context goes with the request's pool, before
+        // what was in the pool already and after what the answer will put there.
         unsafe {
-            let pool = ngx::core::Pool::from_ngx_pool((*r).pool);
-            let context = pool.allocate(Context { request: self.clone(), responder });
+            let kept = ngx_pool_cleanup_add((*r).pool, size_of::<Context>());
             let cleanup = ngx_http_cleanup_add(r, 0);
-            if context.is_null() || cleanup.is_null() {
+            if kept.is_null() || cleanup.is_null() {
                 return false;
             }
+            let context = (*kept).data.cast::<Context>();
+            context.write(Context { request: self.clone(), responder });
+            (*kept).handler = Some(drop_context);
             (*cleanup).handler = Some(on_cleanup);
             (*cleanup).data = context.cast();
             *(*r).ctx.add(crate::ngx_rtmp_http_module.ctx_index) = context.cast();
@@ -315,20 +323,12 @@ impl Request {
 
     /// Queues bytes for the next flush.
     pub fn push(&self, bytes: Box<[u8]>) {
-        let range = bytes.as_ptr_range();
-        self.0.output.borrow_mut().push(range.start, range.end, Owner::Own(bytes));
+        self.0.output.borrow_mut().push(bytes);
     }
 
     /// Queues bytes for the next flush: without a copy, if they lie in `block`.
     pub fn push_shared(&self, bytes: &[u8], block: Option<&Rc<Block>>) {
-        match block.filter(|block| lies_in(bytes, block.filled())) {
-            Some(block) => {
-                let range = bytes.as_ptr_range();
-                let owner = Owner::Block(block.clone());
-                self.0.output.borrow_mut().push(range.start, range.end, owner);
-            }
-            None => self.push(bytes.into()),
-        }
+        self.0.output.borrow_mut().push_shared(bytes, block);
     }
 
     /// Hands what is queued to nginx. True if the client has taken it all; else
@@ -356,16 +356,23 @@ impl Request {
     fn flush_by(&self, filter: impl Fn(*mut ngx_chain_t) -> ngx_int_t) -> io::Result<bool> {
         let r = self.live()?;
         let chain = self.0.output.borrow_mut().chain();
-        // SAFETY: the request is live; the chain's buffers stay where they are, and what they
-        // point to is kept until nginx has sent it or frees the request's pool.
+        // SAFETY: the request is live, as nothing here runs what could end it; the chain's buffers
+        // stay where they are until the request's pool is gone, and what they point to until they
+        // are empty.
         unsafe {
-            if chain.is_null() && !is_buffered(r) {
-                return Ok(true);
-            }
-            let rc = filter(chain);
-            self.0.output.borrow_mut().release();
-            if rc == NGX_ERROR as ngx_int_t {
-                return Err(io::ErrorKind::ConnectionReset.into());
+            // a subrequest whose answer comes first holds back ours without saying so
+            if !chain.is_null() || is_buffered(r) || !(*r).postponed.is_null() {
+                let rc = filter(chain);
+                self.0.output.borrow_mut().release();
+                if !(*(*r).main).posted_requests.is_null() {
+                    self.run_subrequests_soon();
+                }
+                if rc == NGX_ERROR as ngx_int_t {
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+            } else {
+                // HTTP/2 sends by itself what it was given
+                self.0.output.borrow_mut().release();
             }
             let wev = (*(*r).connection).write;
             if !self.is_busy() {
@@ -377,6 +384,18 @@ impl Request {
             self.await_writable(r)?;
             Ok(false)
         }
+    }
+
+    /// nginx runs what a filter asked for behind its own events only; this may be in one of ours.
+    #[cold]
+    fn run_subrequests_soon(&self) {
+        let this = Rc::downgrade(&self.0);
+        let run = move || {
+            let Some(r) = this.upgrade().and_then(|inner| inner.r.get()) else { return };
+            // SAFETY: the request is live while the pointer is there, and so is its connection.
+            unsafe { ngx_http_run_posted_requests((*r.as_ptr()).connection) };
+        };
+        self.0.subrequests.get_or_init(|| Event::new(run)).post();
     }
 
     /// Looks at what became of `queued` bytes, which are some: `sent` bytes.
@@ -430,7 +449,7 @@ impl Request {
     /// Whether the client has not taken all that was flushed.
     pub fn is_busy(&self) -> bool {
         // SAFETY: the request is live while the pointer is there.
-        self.0.output.borrow().handed > 0 || self.ptr().is_some_and(|r| unsafe { is_buffered(r) })
+        self.0.output.borrow().is_handed() || self.ptr().is_some_and(|r| unsafe { is_buffered(r) })
     }
 
     /// # Safety
@@ -527,11 +546,6 @@ fn text(text: &'static str) -> ngx_str_t {
     ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() }
 }
 
-fn lies_in(bytes: &[u8], all: &[u8]) -> bool {
-    let (bytes, all) = (bytes.as_ptr_range(), all.as_ptr_range());
-    all.start <= bytes.start && bytes.end <= all.end
-}
-
 /// # Safety
 ///
 /// `r` is live.
@@ -548,108 +562,6 @@ unsafe fn is_buffered(r: *mut ngx_http_request_t) -> bool {
     unsafe { (*r).buffered() != 0 || (*(*r).connection).buffered() != 0 }
 }
 
-/// Bytes on their way to the client. The parts in front are nginx's until it has sent them, the
-/// others wait for the next flush. It lives as long as the request's pool.
-#[derive(Default)]
-struct Output {
-    parts: VecDeque<Box<UnsafeCell<Part>>>,
-    handed: usize,
-    /// Parts to be used again.
-    #[expect(clippy::vec_box)] // output chains point to the parts, so they must not move
-    spare: Vec<Box<UnsafeCell<Part>>>,
-}
-
-/// As many parts as a flush commonly has.
-const SPARES: usize = 4;
-
-struct Part {
-    buf: ngx_buf_t,
-    link: ngx_chain_t,
-    owner: Owner,
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        // SAFETY: zeroes are an empty buffer and a link to nothing.
-        let (buf, link) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        Part { buf, link, owner: Owner::Nobody }
-    }
-}
-
-impl Part {
-    fn len(&self) -> usize {
-        (self.buf.last as usize).saturating_sub(self.buf.pos as usize)
-    }
-
-    fn set(&mut self, start: *const u8, end: *const u8, owner: Owner) {
-        let (start, end) = (start.cast_mut(), end.cast_mut());
-        (self.buf.pos, self.buf.last) = (start, end);
-        (self.buf.start, self.buf.end) = (start, end);
-        self.buf.set_memory(1);
-        self.owner = owner;
-    }
-}
-
-/// What keeps the bytes of a part.
-enum Owner {
-    Nobody,
-    #[allow(dead_code)] // held, not looked at
-    Own(Box<[u8]>),
-    #[allow(dead_code)] // held, not looked at
-    Block(Rc<Block>),
-}
-
-impl Output {
-    fn push(&mut self, start: *const u8, end: *const u8, owner: Owner) {
-        if start == end {
-            return;
-        }
-        let mut part = self.spare.pop().unwrap_or_default();
-        part.get_mut().set(start, end, owner);
-        self.parts.push_back(part);
-    }
-
-    /// Bytes that nginx does not have yet.
-    fn queued(&self) -> usize {
-        let parts = self.parts.range(self.handed..);
-        // SAFETY: the parts are ours until they are handed over.
-        parts.map(|part| unsafe { (*part.get()).len() }).sum()
-    }
-
-    /// The chain of the parts that nginx does not have yet, to be sent without waiting for more.
-    fn chain(&mut self) -> *mut ngx_chain_t {
-        let mut chain: *mut ngx_chain_t = ptr::null_mut();
-        for part in self.parts.range(self.handed..).rev() {
-            let part = part.get();
-            // SAFETY: the part is ours until it is handed over, and stays in its box.
-            unsafe {
-                (*part).buf.set_flush(u32::from(chain.is_null()));
-                (*part).link.buf = &raw mut (*part).buf;
-                (*part).link.next = chain;
-                chain = &raw mut (*part).link;
-            }
-        }
-        self.handed = self.parts.len();
-        chain
-    }
-
-    /// Lets go of the parts that nginx has sent.
-    fn release(&mut self) {
-        while self.handed > 0 {
-            let Some(part) = self.parts.front_mut() else { break };
-            let part = part.get_mut();
-            if part.buf.pos != part.buf.last {
-                break;
-            }
-            part.owner = Owner::Nobody;
-            self.handed -= 1;
-            if let Some(part) = self.parts.pop_front().filter(|_| self.spare.len() < SPARES) {
-                self.spare.push(part);
-            }
-        }
-    }
-}
-
 /// # Safety
 ///
 /// `r` is live.
@@ -658,12 +570,26 @@ unsafe fn context<'a>(r: *mut ngx_http_request_t) -> Option<&'a Context> {
     unsafe { (*(*r).ctx.add(crate::ngx_rtmp_http_module.ctx_index)).cast::<Context>().as_ref() }
 }
 
+/// Runs `f` for the request `r`, which ends if it panics.
+///
+/// # Safety
+///
+/// `r` is live.
+unsafe fn respond(r: *mut ngx_http_request_t, f: impl FnOnce(&Request, Rc<dyn Responder>)) {
+    // what is dropped here runs inside of the guard as well
+    guard("the end of a request", || {
+        // SAFETY: the caller's promise.
+        let Some(context) = (unsafe { context(r) }) else { return };
+        let (request, responder) = (context.request.clone(), context.responder.clone());
+        if guard("a request", || f(&request, responder)).is_none() {
+            request.finalize(NGX_ERROR as ngx_int_t);
+        }
+    });
+}
+
 unsafe extern "C" fn on_write(r: *mut ngx_http_request_t) {
-    // SAFETY: nginx calls the handlers of a live request.
-    let Some(context) = (unsafe { context(r) }) else { return };
-    let (request, responder) = (context.request.clone(), context.responder.clone());
-    let wrote = guard("a request's output", || {
-        // SAFETY: as above.
+    let write = |request: &Request, responder: Rc<dyn Responder>| {
+        // SAFETY: nginx calls the handlers of a live request.
         unsafe {
             let wev = (*(*r).connection).write;
             if (*wev).timedout() != 0 {
@@ -685,23 +611,24 @@ unsafe extern "C" fn on_write(r: *mut ngx_http_request_t) {
             Ok(false) => (),
             Err(_) => request.finalize(NGX_ERROR as ngx_int_t),
         }
-    });
-    if wrote.is_none() {
-        guard("the end of a request", || request.finalize(NGX_ERROR as ngx_int_t));
-    }
+    };
+    // SAFETY: as above.
+    unsafe { respond(r, write) };
 }
 
 unsafe extern "C" fn on_read(r: *mut ngx_http_request_t) {
     // SAFETY: nginx calls the handlers of a live request.
-    let Some(context) = (unsafe { context(r) }) else { return };
-    let (request, responder) = (context.request.clone(), context.responder.clone());
-    if guard("a request's input", || responder.readable()).is_none() {
-        guard("the end of a request", || request.finalize(NGX_ERROR as ngx_int_t));
-    }
+    unsafe { respond(r, |_, responder| responder.readable()) };
+}
+
+/// The request's pool goes.
+unsafe extern "C" fn drop_context(data: *mut c_void) {
+    // SAFETY: `hold` has put a context there, and this is called once.
+    guard("the end of a request", || unsafe { data.cast::<Context>().drop_in_place() });
 }
 
 /// nginx ends the request.
-unsafe extern "C" fn on_cleanup(data: *mut std::ffi::c_void) {
+unsafe extern "C" fn on_cleanup(data: *mut c_void) {
     guard("the end of a request", || {
         // SAFETY: `hold` has put the context there, which lives as long as the request's pool.
         let context = unsafe { &*data.cast::<Context>() };

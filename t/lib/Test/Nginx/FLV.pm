@@ -219,6 +219,12 @@ sub body {
 	return $self->{body};
 }
 
+# Receives more of the body; false at its end or if time is up.
+sub more {
+	my ($self, $timeout) = @_;
+	return $self->_fill(time() + ($timeout // $self->{timeout}));
+}
+
 # Reads the response's head; true if it is in.
 sub answered {
 	my ($self) = @_;
