@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::conf::oclp::{Callback, Fail};
 use crate::conf::MainConf;
+use crate::nginx::log;
 use crate::nginx::task;
 use crate::visit::{Refusal, Visit};
 use notice::{Answer, Notice};
@@ -73,6 +74,15 @@ async fn admit(line: &Option<Rc<Callback>>, visit: &Rc<Visit>) -> Result<Admitte
     let fail = visit.app.oclp.fail;
     let decided = ask(Notice::new(callback, visit), move |notice, answer| {
         let updates = admission(&answer, fail)?;
+        if let Answer::None = answer {
+            let (call, visit) = (notice.callback.call.name(), &notice.visit);
+            log::error!(
+                log::cycle(),
+                "rtmp: {call} of \"{}\" is let in unchecked, as \"oclp_fail\" says, client: {}",
+                visit.key,
+                String::from_utf8_lossy(&visit.remote_addr),
+            );
+        }
         let mut told = Told::new(notice);
         if updates {
             told.update();
@@ -95,6 +105,8 @@ fn admission(answer: &Answer, fail: Fail) -> Result<bool, Refusal> {
             Fail::Open => Ok(false),
             Fail::Closed => Err(Refusal::Forbidden("the callback was not answered")),
         },
+        // the server might have refused it
+        Answer::NotAsked => Err(Refusal::Forbidden("the callback could not be sent")),
     }
 }
 

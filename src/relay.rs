@@ -12,18 +12,13 @@ pub mod target;
 
 use std::rc::Rc;
 
-use crate::conf::ngx::Address;
 use crate::conf::relay::RelayLine;
-use crate::nginx::peer::{self, AsyncConn};
+use crate::nginx::addresses;
+use crate::nginx::peer::AsyncConn;
 use crate::nginx::resolver;
-use crate::nginx::task;
 use crate::visit::Visit;
 use reconnect::{Candidate, Decision, Failure, Targets};
 use target::Target;
-
-/// How long an address may be silent while there is another one to be tried. The last one has all
-/// the time of the attempt.
-const NEXT_ADDRESS_MS: u64 = 500;
 
 /// A worker starts.
 pub fn init() {
@@ -56,33 +51,22 @@ impl Targets for Line {
     }
 }
 
-/// Resolves the host of `target` and connects to the first of its addresses that answers.
+/// Resolves the host of `target` and connects to one of its addresses.
 async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
     let conf = &visit.app.resolver;
-    let host = String::from_utf8_lossy(&target.host);
     let addresses = resolver::resolve(&target.host, target.port, conf.resolver, conf.timeout).await;
-    let addresses =
-        addresses.map_err(|error| Failure::new(format!("\"{host}\" is not resolved: {error}")))?;
-    let mut failure = Failure::new(format!("\"{host}\" has no address"));
-    let mut addresses = addresses.into_iter().peekable();
-    while let Some(address) = addresses.next() {
-        if loops::is_self(target, address, visit) {
-            return Err(Failure::new(format!("{address} is this very stream here")));
-        }
-        let to = Address::Ip(address);
-        let connecting = peer::connect(&to);
-        let connected = match addresses.peek() {
-            Some(_) => task::timeout(NEXT_ADDRESS_MS, connecting).await,
-            None => Some(connecting.await),
-        };
-        match connected {
-            Some(Ok(conn)) => return Ok(conn),
-            Some(Err(error)) => {
-                failure = Failure::new(format!("connect to {address} failed: {error}"));
-            }
-            // what is said of the next one is of more use
-            None => (),
-        }
+    let mut addresses = addresses.map_err(|error| {
+        let host = String::from_utf8_lossy(&target.host);
+        Failure::new(format!("\"{host}\" is not resolved: {error}"))
+    })?;
+    let found = addresses.len();
+    addresses.retain(|address| !loops::is_self(target, *address, visit));
+    if found > 0 && addresses.is_empty() {
+        let host = String::from_utf8_lossy(&target.host);
+        return Err(Failure::new(format!("{host} is this very stream here")));
     }
-    Err(failure)
+    let connected = addresses::connect(addresses).await;
+    let (address, conn) = connected.map_err(|error| Failure::new(error.to_string()))?;
+    target.tried.set(Some(address));
+    Ok(conn)
 }

@@ -22,6 +22,7 @@ use Test::Nginx::Live qw/ video_header key_frame /;
 use Test::Nginx::Process;
 use Test::Nginx::RTMP;
 use Test::Nginx::Relay;
+use Test::Nginx::Resolver;
 
 ###############################################################################
 
@@ -30,10 +31,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->plan(16);
 
-# the name server answers from a file: name, type, time to live, address
-$t->write_file('zone', '');
-$t->run_daemon(\&dns_server, $t, port(8053, udp => 1));
-$t->waitforfile($t->testdir() . '/dns');
+dns_run($t, port(8053, udp => 1));
 
 relay_run($t, rtmp => 'resolver 127.0.0.1:%%PORT_8053_UDP%%; resolver_timeout 2s;',
 	near => <<'EOC');
@@ -78,14 +76,14 @@ ok($v->read_video(), 'media flows');
 
 # now it does
 
-zone('there.example A 1 127.0.0.1');
+dns_zone($t, 'there.example A 1 127.0.0.1');
 my $peer = rtmp_accept($server);
 is($peer->{name}, 's', 'the relay comes up');
 is($peer->{connect}{tcUrl}, "rtmp://there.example:${\port(8081)}/live", 'by its name');
 
 # and it moves: a new attempt goes to the new address when the old one's time is over
 
-zone('there.example A 1 127.0.0.2');
+dns_zone($t, 'there.example A 1 127.0.0.2');
 my $moved = IO::Socket::INET->new(LocalAddr => '127.0.0.2', LocalPort => port(8081),
 	Listen => 5, Reuse => 1) or die "cannot listen: $!\n";
 select undef, undef, undef, 2.1;
@@ -95,18 +93,18 @@ $p->close();
 
 # a pull that waits for the name
 
-zone('');
+dns_zone($t, '');
 select undef, undef, undef, 2.1;
 $v = near('pulled');
 $v->play('p');
 ok(wait_lines($t, qr/pull of "pulled\/p" .*not resolved/), 'a pull');
-zone('there.example A 1 127.0.0.1');
+dns_zone($t, 'there.example A 1 127.0.0.1');
 is((rtmp_accept($server) // {})->{name}, 'p', 'comes up too');
 $v->close();
 
 # of two addresses one answers
 
-zone("two.example AAAA 60 ::1\ntwo.example A 60 127.0.0.9\ntwo.example A 60 127.0.0.1");
+dns_zone($t, "two.example AAAA 60 ::1\ntwo.example A 60 127.0.0.9\ntwo.example A 60 127.0.0.1");
 $p = near('mixed');
 $p->publish('m');
 is((rtmp_accept($server) // {})->{name}, 'm', 'every address is tried');
@@ -115,11 +113,8 @@ $p->close();
 
 # of two addresses one is silent: its queue is full, so that nobody answers there
 
-zone("half.example A 60 127.0.0.8\nhalf.example A 60 127.0.0.1");
-my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.8', LocalPort => port(8081), Listen => 1,
-	Reuse => 1) or die "cannot listen: $!\n";
-my @fill = map { IO::Socket::INET->new(PeerAddr => '127.0.0.8', PeerPort => port(8081),
-	Blocking => 0) } 1 .. 4;
+dns_zone($t, "half.example A 60 127.0.0.8\nhalf.example A 60 127.0.0.1");
+my $silent = silent_address('127.0.0.8', port(8081));
 my @publishers = map { my $p = near('half'); $p->publish("h$_"); $p } 1 .. 6;
 # the order is by chance
 my @peers = map { rtmp_accept($server, timeout => 2 * ($ENV{TEST_NGINX_SLOW} || 1)) // () } @publishers;
@@ -129,7 +124,7 @@ $_->close() for @publishers, @peers;
 # an address of IPv6 alone, and one that keeps for its time, however many attempts there are
 
 SKIP: {
-	zone('six.example AAAA 60 ::1');
+	dns_zone($t, 'six.example AAAA 60 ::1');
 	my $six = IO::Socket::IP->new(LocalHost => '::1', LocalPort => port(8082), Listen => 5,
 		ReuseAddr => 1) or skip('no IPv6 here', 3);
 	$p = near('six');
@@ -144,7 +139,7 @@ SKIP: {
 
 # a name server that is silent does not stop anything
 
-zone('* silent');
+dns_zone($t, '* silent');
 $p = near('mixed');
 $p->publish('silent');
 $v = near('mixed');
@@ -159,46 +154,6 @@ $_->close() for $p, $v;
 is(scalar(@{[worker_pids($t)]}), 1, 'the worker lives');
 
 ###############################################################################
-
-sub zone {
-	$t->write_file('zone.new', "$_[0]\n");
-	rename $t->testdir() . '/zone.new', $t->testdir() . '/zone';
-}
-
-# A name server as small as can be; its questions are written to the file "dns".
-sub dns_server {
-	my ($t, $port) = @_;
-
-	my $socket = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1',
-		LocalPort => $port) or die "cannot listen on $port: $!\n";
-	open my $log, '>', $t->testdir() . '/dns' or die;
-	$log->autoflush(1);
-	my %types = (A => 1, AAAA => 28);
-
-	while (my $from = $socket->recv(my $question, 512)) {
-		my ($id, $flags) = unpack('n n', $question);
-		my ($at, @labels) = (12);
-		while (my $length = ord(substr($question, $at, 1))) {
-			push @labels, substr($question, $at + 1, $length);
-			$at += 1 + $length;
-		}
-		my $name = join '.', @labels;
-		my $type = unpack('n', substr($question, $at + 1));
-		my ($text) = grep { $types{$_} == $type } keys %types;
-		print $log "$name ", $text // $type, "\n";
-
-		my @records = map { [split ' '] } split /\n/, $t->read_file('zone');
-		next if grep { ($_->[1] // '') eq 'silent' } @records;
-		my @known = grep { ($_->[0] // '') eq $name } @records;
-		my @answers = grep { $types{$_->[1]} == $type } @known;
-		my $answer = join '', map {
-			my $data = inet_pton($type == 1 ? AF_INET : AF_INET6, $_->[3]);
-			pack('n n n N n/a', 0xC00C, $type, 1, $_->[2], $data);
-		} @answers;
-		$socket->send(pack('n n n n n n', $id, 0x8180 | (@known ? 0 : 3), 1,
-			scalar @answers, 0, 0) . substr($question, 12, $at + 5 - 12) . $answer);
-	}
-}
 
 # the subs hold it, and it must end before the tests are counted
 undef $t;

@@ -24,8 +24,8 @@ use tracing::{debug, info, warn};
 use crate::decide::Scheduler;
 use crate::http::{NoAnswer, Peer};
 
-/// The longest legal request line (three encoded names) is about 8 KiB; hyper refuses what is longer with 431 or 414.
-const MAX_HEAD: usize = 16 * 1024;
+/// Nodes send request lines of 32 KiB at most; hyper refuses what is longer with 431 or 414.
+const MAX_HEAD: usize = 40 * 1024;
 /// Nodes send five.
 const MAX_HEADERS: usize = 64;
 /// A connection may be idle, or half-way through a request's head, so long; nodes keep theirs for 60 s.

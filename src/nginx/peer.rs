@@ -1,10 +1,11 @@
 //! Connections that we open, and bytes over them for futures to wait for.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};
@@ -13,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use nginx_sys::{
     ngx_close_connection, ngx_create_pool, ngx_destroy_pool, ngx_event_connect_peer,
     ngx_event_get_peer, ngx_log_t, ngx_peer_connection_t, ngx_pool_t, ngx_str_t, sockaddr,
-    NGX_AGAIN, NGX_LOG_ALERT, NGX_OK,
+    NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT, NGX_OK,
 };
 
 use crate::conf::ngx::Address;
@@ -24,12 +25,45 @@ use crate::nginx::task;
 
 /// The pool of an opened connection: its log, the peer's address and its text fit.
 const POOL_SIZE: usize = 512;
+/// nginx has no errno for this.
+const NO_CONNECTION: &str = "no free connection in this worker";
 /// What hyper is given at once. All connections of a worker share the buffer.
 const HYPER_READ: usize = 32 * 1024;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; HYPER_READ]);
 }
+
+/// Why there is no connection, by whose failure it is.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// This side could not try: no free connection, descriptor, port or memory.
+    Own(io::Error),
+    /// The other side, or the network, said no.
+    Peer(io::Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConnectError::Own(error) | ConnectError::Peer(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl From<ConnectError> for io::Error {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Own(error) | ConnectError::Peer(error) => error,
+        }
+    }
+}
+
+/// What `connect` answers when this machine has run out of something (connect(2), tcp(7)).
+const EXHAUSTED: [libc::c_int; 4] =
+    [libc::EADDRNOTAVAIL, libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM];
 
 /// Opens a connection to `address`, with TCP_NODELAY where it is TCP. Dropped, the attempt ends.
 ///
@@ -38,15 +72,33 @@ thread_local! {
 /// # Errors
 ///
 /// What `socket` or `connect` answered, at once or later.
-pub async fn connect(address: &Address) -> io::Result<AsyncConn> {
+pub async fn connect(address: &Address) -> Result<AsyncConn, ConnectError> {
     let (conn, pending) = start(address)?;
     let conn = AsyncConn::new(conn);
     if pending {
-        conn.connected().await?;
+        conn.connected().await.map_err(ConnectError::Peer)?;
     }
     conn.conn.ignore_writable();
     conn.conn.set_nodelay();
     Ok(conn)
+}
+
+/// Whether this worker has a connection and a descriptor to spare.
+///
+/// # Errors
+///
+/// What it lacks.
+pub fn room() -> io::Result<()> {
+    // SAFETY: plain words of the running cycle. nginx closes reusable connections when it needs some.
+    let connections = unsafe {
+        let cycle = nginx_sys::ngx_cycle;
+        (*cycle).free_connection_n + (*cycle).reusable_connections_n
+    };
+    if connections == 0 {
+        return Err(io::Error::other(NO_CONNECTION));
+    }
+    // closed at once
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)
 }
 
 /// The pool of a connection that is not made yet.
@@ -80,7 +132,21 @@ impl Drop for Pool {
 }
 
 /// Opens the socket; `true` if the peer has not answered yet.
-fn start(address: &Address) -> io::Result<(Connection, bool)> {
+fn start(address: &Address) -> Result<(Connection, bool), ConnectError> {
+    prepare(address).map_err(ConnectError::Own)?.connect()
+}
+
+/// A connection that nginx is to be asked for. All that it needs is in the pool.
+struct Prepared {
+    pool: Pool,
+    raw: *mut sockaddr,
+    socklen: u32,
+    name: *mut ngx_str_t,
+    log: *mut ngx_log_t,
+    log_level: usize,
+}
+
+fn prepare(address: &Address) -> io::Result<Prepared> {
     let (storage, socklen) = raw_address(address)?;
     let pool = Pool::new()?;
     let raw = pool.keep(storage)?.cast::<sockaddr>();
@@ -92,39 +158,52 @@ fn start(address: &Address) -> io::Result<(Connection, bool)> {
     let mut own_log: ngx_log_t = unsafe { *log::cycle() };
     // a refused connect is silent here: the caller says it, together with what it was for
     let log_level = mem::replace(&mut own_log.log_level, NGX_LOG_ALERT as usize);
-    let own_log = pool.keep(own_log)?;
+    let log = pool.keep(own_log)?;
+    Ok(Prepared { pool, raw, socklen, name, log, log_level })
+}
 
-    // SAFETY: a C struct whose zeroes mean "not given", set up as nginx's own modules do. All that
-    // it points to is in the pool, which lives until the connection is closed.
-    unsafe {
-        let mut pc: ngx_peer_connection_t = mem::zeroed();
-        pc.sockaddr = raw;
-        pc.socklen = socklen;
-        pc.name = name;
-        pc.get = Some(ngx_event_get_peer);
-        pc.log = own_log;
-        pc.set_log_error(nginx_sys::ngx_connection_log_error_e_NGX_ERROR_INFO as _);
-        *libc::__errno_location() = 0;
-        let rc = ngx_event_connect_peer(&mut pc);
-        let Some(c) = NonNull::new(pc.connection) else {
-            let error = io::Error::last_os_error();
-            return Err(match error.raw_os_error() {
-                Some(0) => io::Error::other("no free connection in this worker"),
-                _ => error,
-            });
-        };
-        if rc != NGX_OK as isize && rc != NGX_AGAIN as isize {
-            ngx_close_connection(c.as_ptr());
-            return Err(io::Error::other("not connected"));
+impl Prepared {
+    fn connect(self) -> Result<(Connection, bool), ConnectError> {
+        let Prepared { pool, raw, socklen, name, log, log_level } = self;
+        // SAFETY: a C struct whose zeroes mean "not given", set up as nginx's own modules do. All
+        // that it points to is in the pool, which lives until the connection is closed.
+        unsafe {
+            let mut pc: ngx_peer_connection_t = mem::zeroed();
+            pc.sockaddr = raw;
+            pc.socklen = socklen;
+            pc.name = name;
+            pc.get = Some(ngx_event_get_peer);
+            pc.log = log;
+            pc.set_log_error(nginx_sys::ngx_connection_log_error_e_NGX_ERROR_INFO as _);
+            *libc::__errno_location() = 0;
+            let rc = ngx_event_connect_peer(&mut pc);
+            let Some(c) = NonNull::new(pc.connection) else {
+                return Err(refused(rc, io::Error::last_os_error()));
+            };
+            if rc != NGX_OK as isize && rc != NGX_AGAIN as isize {
+                ngx_close_connection(c.as_ptr());
+                return Err(ConnectError::Own(io::Error::other("not connected")));
+            }
+            (*log).log_level = log_level;
+            (*log).connection = (*c.as_ptr()).number;
+            (*c.as_ptr()).sockaddr = raw;
+            (*c.as_ptr()).socklen = socklen;
+            (*c.as_ptr()).addr_text = *name;
+            (*c.as_ptr()).pool = pool.0.as_ptr();
+            mem::forget(pool);
+            Ok((Connection::new(c), rc == NGX_AGAIN as isize))
         }
-        (*own_log).log_level = log_level;
-        (*own_log).connection = (*c.as_ptr()).number;
-        (*c.as_ptr()).sockaddr = raw;
-        (*c.as_ptr()).socklen = socklen;
-        (*c.as_ptr()).addr_text = *name;
-        (*c.as_ptr()).pool = pool.0.as_ptr();
-        mem::forget(pool);
-        Ok((Connection::new(c), rc == NGX_AGAIN as isize))
+    }
+}
+
+/// What nginx gave no connection for: it declines when `connect` has failed, and fails before that.
+fn refused(rc: isize, error: io::Error) -> ConnectError {
+    match error.raw_os_error() {
+        Some(0) => ConnectError::Own(io::Error::other(NO_CONNECTION)),
+        Some(errno) if rc == NGX_DECLINED as isize && !EXHAUSTED.contains(&errno) => {
+            ConnectError::Peer(error)
+        }
+        _ => ConnectError::Own(error),
     }
 }
 

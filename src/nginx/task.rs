@@ -84,6 +84,25 @@ pub async fn timeout<T>(ms: u64, future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
+/// The parts of [`timeout_running`]: a worker that stands still takes one of them at most.
+const PARTS: u64 = 8;
+
+/// The same, in time that this worker runs: what it stood still, stopped or busy, is not taken for
+/// the other side's delay, and what has come meanwhile is looked at.
+pub async fn timeout_running<T>(ms: u64, future: impl Future<Output = T>) -> Option<T> {
+    let patience = async {
+        let part = ms / PARTS;
+        for _ in 1..PARTS {
+            sleep(part).await;
+        }
+        sleep(ms - part * (PARTS - 1)).await;
+        // the events that were due with the last timer
+        sleep(1).await;
+        None
+    };
+    race(async { Some(future.await) }, patience).await
+}
+
 /// Waits for the one of two futures that is ready first, and drops the other.
 pub async fn race<T>(a: impl Future<Output = T>, b: impl Future<Output = T>) -> T {
     let (mut a, mut b) = (pin!(a), pin!(b));

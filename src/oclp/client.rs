@@ -1,11 +1,12 @@
 //! HTTP/1.1 requests on the event loop: hyper over nginx's connections, kept for the next request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::net::SocketAddr;
+use std::pin::{pin, Pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
@@ -19,12 +20,12 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::conf::ngx::Address;
 use crate::conf::oclp::{Call, Callback};
 use crate::conf::ResolverConf;
+use crate::nginx::addresses;
 use crate::nginx::clock;
 use crate::nginx::event::Event;
-use crate::nginx::peer::{self, AsyncConn, Io};
+use crate::nginx::peer::{self, AsyncConn, ConnectError, Io};
 use crate::nginx::process;
 use crate::nginx::resolver;
 use crate::nginx::task::{self, Task};
@@ -46,24 +47,49 @@ const PATIENCE: (u32, u64) = (5, 10);
 const KEEPALIVE: u64 = 1500;
 /// The header of an answer, in bytes: twice what proxies take, and the least that hyper can hold.
 const MAX_HEADER: usize = 8 * 1024;
+/// The longest target of a request, in bytes: more than a client can cause where `args=` names none
+/// but its query.
+const MAX_TARGET: usize = 32 * 1024;
+/// A target that every server takes, in bytes.
+const LONG_TARGET: usize = 4 * 1024;
 /// The body of an answer says nothing; a longer one costs the connection. In bytes.
 const MAX_BODY: usize = 64 * 1024;
 /// How long the body may take behind the header, in milliseconds.
 const BODY_TIMEOUT: u64 = 1000;
 
-/// Why there is no answer.
+/// Why there is no answer, by who has failed.
 #[derive(Debug)]
 pub enum Error {
     /// Nobody wants it any more, and nothing was sent.
     Left,
+    /// This side: the server was not asked, or not in time.
+    Own(Own),
+    /// The server, or the way to it.
+    Silence(Silence),
+}
+
+/// Why this side could not ask.
+#[derive(Debug)]
+pub enum Own {
+    /// All of `timeout=` went by behind other requests of this worker.
+    Busy,
+    /// No connection, descriptor, port or memory.
+    Connect(io::Error),
+    /// The request would be longer than servers take, in bytes.
+    TooLong(usize),
+    /// The request makes no valid url.
+    Request(http::Error),
+}
+
+/// Why somebody who could be asked has not answered.
+#[derive(Debug)]
+pub enum Silence {
     /// It took longer than `timeout=`.
     TimedOut,
     /// The host has no address.
     Resolve(resolver::Error),
-    /// No connection could be made.
-    Connect(io::Error),
-    /// The request makes no valid url.
-    Request(http::Error),
+    /// None of its addresses takes a connection.
+    Connect(addresses::Error),
     /// The connection broke, or what came is no answer of HTTP's.
     Http(hyper::Error),
     /// No final status of HTTP's (RFC 9110, 15).
@@ -74,16 +100,58 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Left => f.write_str("the client has left"),
-            Error::TimedOut => f.write_str("timed out"),
-            Error::Resolve(error) => write!(f, "the host is not resolved: {error}"),
-            Error::Connect(error) => write!(f, "not connected: {error}"),
-            Error::Request(error) => write!(f, "not a request: {error}"),
+            Error::Own(own) => write!(f, "not asked: {own}"),
+            Error::Silence(silence) => write!(f, "no answer: {silence}"),
+        }
+    }
+}
+
+impl fmt::Display for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Own::Busy => f.write_str("too many requests of this worker are under way"),
+            Own::Connect(error) => write!(f, "{error}"),
+            Own::TooLong(bytes) => write!(f, "a request of {bytes} bytes is too long"),
+            Own::Request(error) => write!(f, "not a request: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Silence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Silence::TimedOut => f.write_str("timed out"),
+            Silence::Resolve(error) => write!(f, "the host is not resolved: {error}"),
+            Silence::Connect(error) => error.fmt(f),
             // hyper names the cause of what went wrong only as a source
-            Error::Http(error) => match std::error::Error::source(error) {
+            Silence::Http(error) => match std::error::Error::source(error) {
                 Some(cause) => write!(f, "{error}: {cause}"),
                 None => write!(f, "{error}"),
             },
-            Error::Status(status) => write!(f, "status {}", status.as_u16()),
+            Silence::Status(status) => write!(f, "status {}", status.as_u16()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Own> for Error {
+    fn from(own: Own) -> Self {
+        Error::Own(own)
+    }
+}
+
+impl From<Silence> for Error {
+    fn from(silence: Silence) -> Self {
+        Error::Silence(silence)
+    }
+}
+
+impl From<addresses::Error> for Error {
+    fn from(error: addresses::Error) -> Self {
+        match error {
+            addresses::Error::Failed(_, ConnectError::Own(error)) => Own::Connect(error).into(),
+            error => Silence::Connect(error).into(),
         }
     }
 }
@@ -92,7 +160,7 @@ impl fmt::Display for Error {
 pub type Answer = http::response::Parts;
 
 /// Sends `GET target` to the server of `callback` and waits for the header of the answer, no
-/// longer than its `timeout=`.
+/// longer than its `timeout=` from the moment that the request is the first in the queue.
 ///
 /// While `left` is pending there is somebody to answer to. When it is ready before the request is
 /// on its way, nothing is sent; later it changes nothing, since the server may already have acted.
@@ -102,21 +170,48 @@ pub async fn get(
     target: &str,
     left: impl Future<Output = ()>,
 ) -> Result<Answer, Error> {
-    let exchange = async {
-        let mut lease = unless(left, Lease::new(callback, resolver)).await?;
-        loop {
-            let reused = lease.reused;
-            match lease.exchange(callback, target).await {
-                // the server has closed a kept connection, most likely before it was used again
-                // (RFC 9112, 9.3.1)
-                Err(Error::Http(error)) if reused && unanswered(&error) => {
-                    lease = Lease::new(callback, resolver).await?;
-                }
-                result => return result,
+    if target.len() > MAX_TARGET {
+        return Err(Own::TooLong(target.len()).into());
+    }
+    let mut left = pin!(left);
+    let mut kept = true;
+    loop {
+        let waited = task::timeout(callback.timeout, Place::wait(callback));
+        let queued = async { waited.await.ok_or(Own::Busy.into()) };
+        let place = unless(left.as_mut(), queued).await?;
+        // whom the request went to, and whether the connection had carried one before
+        let asked = Cell::new(None);
+        let exchange = async {
+            let lease = Lease::new(place, callback, resolver, kept);
+            let lease = unless(left.as_mut(), lease).await?;
+            asked.set(Some((lease.open.address, lease.reused)));
+            lease.exchange(callback, target).await
+        };
+        let result = task::timeout_running(callback.timeout, exchange).await;
+        match (result.unwrap_or(Err(Silence::TimedOut.into())), asked.get()) {
+            // the server has closed a kept connection, most likely before it was used again
+            // (RFC 9112, 9.3.1)
+            (Err(Error::Silence(Silence::Http(error))), Some((_, true))) if unanswered(&error) => {
+                kept = false;
             }
+            // servers that find a request too long may say so by closing the connection
+            (Err(Error::Silence(Silence::Http(error))), _)
+                if unanswered(&error) && target.len() > LONG_TARGET =>
+            {
+                return Err(Own::TooLong(target.len()).into());
+            }
+            (Err(Error::Silence(silence)), Some((address, _))) => {
+                addresses::failed(address);
+                return Err(silence.into());
+            }
+            // what the resolver needs for a question may be missing, too
+            (Err(Error::Silence(silence)), None) => {
+                peer::room().map_err(Own::Connect)?;
+                return Err(silence.into());
+            }
+            (result, _) => return result,
         }
-    };
-    task::timeout(callback.timeout, exchange).await.unwrap_or(Err(Error::TimedOut))
+    }
 }
 
 /// Whether the connection ended without a byte of an answer.
@@ -130,10 +225,10 @@ fn unanswered(error: &hyper::Error) -> bool {
 
 /// Waits for `future` unless `left` is ready first.
 async fn unless<T>(
-    left: impl Future<Output = ()>,
+    mut left: Pin<&mut impl Future<Output = ()>>,
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let (mut left, mut future) = (pin!(left), pin!(future));
+    let mut future = pin!(future);
     std::future::poll_fn(|cx| match left.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(Err(Error::Left)),
         Poll::Pending => future.as_mut().poll(cx),
@@ -178,36 +273,53 @@ struct Idle {
 struct Open {
     sender: http1::SendRequest<Empty<Bytes>>,
     conn: Weak<AsyncConn>,
+    address: SocketAddr,
     /// hyper's side of it, which ends with the connection.
     _driver: Task,
 }
 
-/// The right to make one request, and the connection for it. Dropped, the connection is closed
-/// before its place is free.
-struct Lease {
+/// The right to make one request.
+struct Place {
     lane: Rc<Lane>,
-    open: Open,
-    /// The connection has carried a request before.
-    reused: bool,
     _in_flight: Option<OwnedSemaphorePermit>,
     /// One of [`CONNECTIONS`]; none once the answer has taken too long.
     place: Option<OwnedSemaphorePermit>,
 }
 
-impl Lease {
-    async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
+impl Place {
+    async fn wait(callback: &Callback) -> Self {
         // none of the semaphores is ever closed
         let lane = Lane::of(callback);
-        let mut place = lane.places.clone().acquire_owned().await.ok();
+        let place = lane.places.clone().acquire_owned().await.ok();
         // only then, so that those who wait for one line do not count against the others
         let in_flight = lane.in_flight.clone().acquire_owned().await.ok();
-        let idle = lane.server.take_idle();
+        Place { lane, _in_flight: in_flight, place }
+    }
+}
+
+/// A connection for one request. Dropped, it is closed before its place is free.
+struct Lease {
+    open: Open,
+    /// It has carried a request before.
+    reused: bool,
+    place: Place,
+}
+
+impl Lease {
+    /// A connection that was `kept`, or a new one.
+    async fn new(
+        mut place: Place,
+        callback: &Callback,
+        resolver: &ResolverConf,
+        kept: bool,
+    ) -> Result<Self, Error> {
+        let idle = if kept { place.lane.server.take_idle() } else { None };
         let reused = idle.is_some();
         let open = match idle {
             Some(open) => open,
-            None => patiently(&mut place, Open::new(callback, resolver)).await?,
+            None => patiently(&mut place.place, Open::new(callback, resolver)).await?,
         };
-        Ok(Lease { lane, open, reused, _in_flight: in_flight, place })
+        Ok(Lease { open, reused, place })
     }
 
     async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Answer, Error> {
@@ -217,12 +329,12 @@ impl Lease {
             .header(USER_AGENT, nginx)
             .header(ACCEPT, "*/*")
             .body(Empty::new())
-            .map_err(Error::Request)?;
+            .map_err(Own::Request)?;
         let answer = self.open.sender.send_request(request);
-        let answer = patiently(&mut self.place, answer).await.map_err(Error::Http)?;
+        let answer = patiently(&mut self.place.place, answer).await.map_err(Silence::Http)?;
         let (head, body) = answer.into_parts();
         if !(200..600).contains(&head.status.as_u16()) {
-            return Err(Error::Status(head.status));
+            return Err(Silence::Status(head.status).into());
         }
         task::spawn(self.finish(body)).detach();
         Ok(head)
@@ -233,9 +345,10 @@ impl Lease {
         let rest = async { drain(body).await && self.open.sender.ready().await.is_ok() };
         let usable = task::timeout(BODY_TIMEOUT, rest).await == Some(true);
         // without a place of its own it may be one too many
-        let fits = self.place.is_some() || self.lane.has_room();
+        let lane = &self.place.lane;
+        let fits = self.place.place.is_some() || lane.has_room();
         if usable && fits && !clock::exiting() {
-            self.lane.server.clone().keep(self.open);
+            lane.server.clone().keep(self.open);
         }
     }
 }
@@ -336,18 +449,9 @@ impl Open {
         let addresses =
             resolver::resolve(host, callback.url.port(), resolver.resolver, resolver.timeout)
                 .await
-                .map_err(Error::Resolve)?;
-        let mut failure = io::ErrorKind::AddrNotAvailable.into();
-        for address in addresses {
-            match peer::connect(&Address::Ip(address)).await {
-                Ok(conn) => return Self::handshake(Rc::new(conn)).await,
-                Err(error) => failure = error,
-            }
-        }
-        Err(Error::Connect(failure))
-    }
-
-    async fn handshake(conn: Rc<AsyncConn>) -> Result<Self, Error> {
+                .map_err(Silence::Resolve)?;
+        let (address, conn) = addresses::connect(addresses).await?;
+        let conn = Rc::new(conn);
         let weak = Rc::downgrade(&conn);
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(MAX_HEADER)
@@ -356,12 +460,12 @@ impl Open {
             .title_case_headers(true)
             .handshake(Io(conn))
             .await
-            .map_err(Error::Http)?;
+            .map_err(Silence::Http)?;
         let driver = task::spawn(async move {
             // what went wrong is told to the request
             let _ = driver.await;
         });
-        let open = Open { sender, conn: weak, _driver: driver };
+        let open = Open { sender, conn: weak, address, _driver: driver };
         open.set_idle(false);
         Ok(open)
     }

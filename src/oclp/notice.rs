@@ -33,6 +33,8 @@ pub enum Answer {
     Failure,
     /// No answer, or none that HTTP knows.
     None,
+    /// Nobody could be asked: a failure of our own.
+    NotAsked,
 }
 
 /// Where a 3xx points to, as the server wrote it. A header without a value counts as none.
@@ -125,14 +127,19 @@ impl Notice {
             }
             Ok(answer) => log::notice!(log, "rtmp: {what}: {}", answer.status.as_u16()),
             Err(Error::Left) => log::info!(log, "rtmp: {what}: {}", Error::Left),
-            Err(error) => log::error!(log, "rtmp: {what}: no answer: {error}"),
+            Err(error) => log::error!(log, "rtmp: {what}: {error}"),
         }
     }
 }
 
 impl Answer {
     fn of(result: Result<client::Answer, Error>) -> Self {
-        let Ok(mut head) = result else { return Answer::None };
+        let mut head = match result {
+            Ok(head) => head,
+            Err(Error::Silence(_)) => return Answer::None,
+            // who has left does not get here
+            Err(Error::Own(_) | Error::Left) => return Answer::NotAsked,
+        };
         let mut header = |name: &str| {
             let value = head.headers.remove(name).map(|value| value.as_bytes().to_vec());
             value.filter(|value| !value.is_empty())

@@ -39,7 +39,7 @@ async fn tell(callback: Rc<Callback>, conf: Rc<MainConf>) {
                 return;
             }
             Err(error) => {
-                log::error!(log::cycle(), "rtmp: {what}: no answer: {error}");
+                log::error!(log::cycle(), "rtmp: {what}: {error}");
             }
         }
         pause(delay).await;

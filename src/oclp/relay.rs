@@ -32,6 +32,7 @@ fn pull(notice: Notice, answer: Answer) -> Decision {
         Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp, Scheme::Http]),
         Answer::Failure => end,
         Answer::None => Decision::Failed("the callback was not answered".into()),
+        Answer::NotAsked => Decision::Failed("the callback could not be sent".into()),
     }
 }
 
@@ -44,6 +45,7 @@ fn push(notice: Notice, answer: Answer) -> Decision {
         Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp]),
         Answer::Failure => end,
         Answer::None => Decision::Failed("the callback was not answered".into()),
+        Answer::NotAsked => Decision::Failed("the callback could not be sent".into()),
     }
 }
 

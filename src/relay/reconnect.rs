@@ -146,6 +146,9 @@ pub async fn keep_up<R: Relay>(relay: &R, targets: &mut impl Targets) -> Stop {
             let opened = timeout(limit, relay.open(&visit, &target)).await;
             let opened =
                 opened.unwrap_or_else(|| Err(Failure::new(format!("no answer within {limit}ms"))));
+            if opened.is_err() {
+                target.failed();
+            }
             match opened {
                 Ok(session) => {
                     log::notice!(log::cycle(), "rtmp: {} {target}: established", relay.describe());

@@ -1,11 +1,15 @@
 //! Where a relay goes: an url and parameters, made into what the other server is asked for.
 
+use std::cell::Cell;
 use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
 
 use percent_encoding::percent_decode;
 
 use super::loops;
 use crate::conf::relay::{RelayLine, RelayUrl};
+use crate::nginx::addresses;
 use crate::variables::Template;
 use crate::visit::Visit;
 
@@ -150,6 +154,8 @@ pub struct Target {
     pub hops: u32,
     /// Which relays they are: see [`loops`].
     pub via: Vec<u8>,
+    /// The address of the host that was connected to last.
+    pub tried: Rc<Cell<Option<SocketAddr>>>,
 }
 
 impl Target {
@@ -222,6 +228,14 @@ impl Target {
             flash_ver: Vec::new(),
             hops: visit.hops.saturating_add(1),
             via: loops::via(visit),
+            tried: Rc::default(),
+        }
+    }
+
+    /// An attempt has failed: the next one begins at another address of the host, if it has several.
+    pub fn failed(&self) {
+        if let Some(address) = self.tried.take() {
+            addresses::failed(address);
         }
     }
 
