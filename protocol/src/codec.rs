@@ -37,7 +37,7 @@ pub struct Info {
     pub video: bool,
     /// What it is good for.
     pub class: Class,
-    /// The codec; old numeric ids are mapped (`avc1`, `hvc1`, `mp4a`, `.mp3`, …), 0 if unknown.
+    /// The codec; old numeric ids are mapped (`avc1`, `hvc1`, `av01`, `mp4a`, `Opus`, …), 0 if unknown.
     pub four_cc: [u8; 4],
     /// The track; 0 unless multitrack. Of several tracks in a message it is the first.
     pub track: u8,
@@ -65,11 +65,11 @@ pub fn classify_video(payload: &[u8]) -> Info {
     let four_cc = legacy_video_codec(codec);
     let class = match (frame_type, codec, payload.get(1)) {
         (FRAME_COMMAND, ..) => Class::Command,
-        (_, AVC | HEVC, Some(0)) => Class::SequenceHeader,
-        (_, AVC | HEVC, Some(1)) => frame_class(frame_type),
-        (_, AVC | HEVC, Some(2)) => Class::SequenceEnd,
-        (_, AVC | HEVC, Some(_)) => Class::InterFrame,
-        (_, AVC | HEVC, None) => Class::Empty,
+        (_, AVC | HEVC..=VVC, Some(0)) => Class::SequenceHeader,
+        (_, AVC | HEVC..=VVC, Some(1)) => frame_class(frame_type),
+        (_, AVC | HEVC..=VVC, Some(2)) => Class::SequenceEnd,
+        (_, AVC | HEVC..=VVC, Some(_)) => Class::InterFrame,
+        (_, AVC | HEVC..=VVC, None) => Class::Empty,
         _ => frame_class(frame_type),
     };
     Info::legacy(true, class, four_cc)
@@ -85,15 +85,20 @@ pub fn classify_audio(payload: &[u8]) -> Info {
         return enhanced_audio(first, payload);
     }
     let class = match (format, payload.get(1)) {
-        (AAC, Some(0)) => Class::SequenceHeader,
+        (AAC | OPUS, Some(0)) => Class::SequenceHeader,
         _ => Class::Audio,
     };
     Info::legacy(false, class, legacy_audio_codec(format))
 }
 
 const AVC: u8 = 7;
+/// 12 to 14 and the sound format 13 are no part of FLV: CDNs and their encoders write these codecs
+/// as AVC and AAC are.
 const HEVC: u8 = 12;
+const AV1: u8 = 13;
+const VVC: u8 = 14;
 const AAC: u8 = 10;
+const OPUS: u8 = 13;
 const EX_AUDIO: u8 = 9;
 
 const FRAME_KEY: u8 = 1;
@@ -133,6 +138,8 @@ fn legacy_video_codec(id: u8) -> [u8; 4] {
         6 => *b"FSV2",
         AVC => *b"avc1",
         HEVC => *b"hvc1",
+        AV1 => *b"av01",
+        VVC => *b"vvc1",
         _ => UNKNOWN,
     }
 }
@@ -147,6 +154,7 @@ fn legacy_audio_codec(format: u8) -> [u8; 4] {
         8 => *b"ulaw",
         AAC => *b"mp4a",
         11 => *b"spex",
+        OPUS => *b"Opus",
         _ => UNKNOWN,
     }
 }

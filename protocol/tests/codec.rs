@@ -13,7 +13,7 @@ fn check(info: Info, class: Class, four_cc: &[u8; 4]) {
 
 #[test]
 fn legacy_video() {
-    for (id, four_cc) in [(7, b"avc1"), (12, b"hvc1")] {
+    for (id, four_cc) in [(7, b"avc1"), (12, b"hvc1"), (13, b"av01"), (14, b"vvc1")] {
         let class = |frame_type: u8, packet_type: u8| {
             let info = classify_video(&[frame_type << 4 | id, packet_type, 0, 0, 0]);
             assert!(info.video && info.legacy);
@@ -47,6 +47,8 @@ fn legacy_audio() {
     check(classify_audio(&[0xAF, 0, 0x12, 0x10]), Class::SequenceHeader, b"mp4a");
     check(classify_audio(&[0xAF, 1, 0x21]), Class::Audio, b"mp4a");
     check(classify_audio(&[0xAF]), Class::Audio, b"mp4a");
+    check(classify_audio(&[0xDF, 0, b'O']), Class::SequenceHeader, b"Opus");
+    check(classify_audio(&[0xDF, 1, 0x78]), Class::Audio, b"Opus");
     // no other codec has a header: its second byte is sound
     for (format, four_cc) in [
         (0u8, b"lpcm"),

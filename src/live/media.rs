@@ -70,6 +70,8 @@ pub struct Packet {
     pub sticky: bool,
     /// Milliseconds as sent to players.
     pub timestamp: u32,
+    /// Milliseconds of the stream, whatever track it is of; they never go back.
+    pub time: u64,
     pub len: u32,
     /// When it came, in the loop's milliseconds.
     pub arrived: u64,

@@ -639,7 +639,8 @@ impl Inner {
         }
         let len = media.payload.len() as u32;
         let kind = media.kind;
-        self.packets.push_back(Packet { kind, key, sticky, timestamp, len, arrived: now });
+        let time = self.timeline.time();
+        self.packets.push_back(Packet { kind, key, sticky, timestamp, time, len, arrived: now });
         if key {
             self.keys.push_back(seq);
         }
@@ -668,28 +669,16 @@ impl Inner {
         self.keys.clear();
     }
 
-    /// Takes packet `seq` into the GOP cache, and drops whole GOPs from it as long as the rest
-    /// covers `cache_time`, and any that do not fit into `cache_size`.
+    /// Takes packet `seq` into the GOP cache, and drops from it what players to come do not need.
     fn cache(&mut self, seq: u64, key: bool, settings: &Settings) {
-        if settings.cache_time == 0 || (self.cache_from >= seq && !key) {
+        let silent = settings.cache_time > 0 && self.is_video_silent(settings);
+        if settings.cache_time == 0 || (self.cache_from >= seq && !key && !silent) {
             self.cache_from = seq + 1;
             return;
         }
-        let Some(&Packet { timestamp: now, len, .. }) = self.packets.back() else { return };
+        let Some(&Packet { len, .. }) = self.packets.back() else { return };
         self.cached_bytes += u64::from(len);
-        loop {
-            let after = self.keys.partition_point(|&key| key <= self.cache_from);
-            let second = self.keys.get(after).copied();
-            let covered = second.and_then(|key| self.packet(key)).is_some_and(|key| {
-                u64::from(now.wrapping_sub(key.timestamp)) >= settings.cache_time
-            });
-            let fits = self.cached_bytes <= settings.cache_size;
-            let to = match second {
-                Some(second) if covered || !fits => second,
-                // one GOP that is too large by itself: the cache goes on at the next key frame
-                None if !fits => seq + 1,
-                _ => return,
-            };
+        while let Some(to) = self.outdated(seq, silent, settings) {
             while self.cache_from < to {
                 let len = self.packet(self.cache_from).map_or(0, |packet| packet.len);
                 self.cached_bytes = self.cached_bytes.saturating_sub(u64::from(len));
@@ -698,21 +687,51 @@ impl Inner {
         }
     }
 
+    /// Where the cache is to begin instead, after packet `seq`: whole GOPs go as long as the rest
+    /// covers `cache_time` or while they do not fit into `cache_size`; what is in no GOP, or in one
+    /// whose video has fallen silent, goes by its own time.
+    fn outdated(&self, seq: u64, silent: bool, settings: &Settings) -> Option<u64> {
+        let age = |seq| self.packet(seq).map_or(0, |packet| self.timeline.time() - packet.time);
+        let next = self.keys.partition_point(|&key| key < self.cache_from);
+        let is_gop = self.keys.get(next) == Some(&self.cache_from);
+        if (silent || !is_gop)
+            && self.cache_from < seq
+            && age(self.cache_from) > settings.cache_time
+        {
+            return Some(self.cache_from + 1);
+        }
+        let second = self.keys.get(next + usize::from(is_gop)).copied();
+        let fits = self.cached_bytes <= settings.cache_size;
+        match second {
+            Some(second) if !fits || age(second) >= settings.cache_time => Some(second),
+            // one GOP that is too large by itself: the cache goes on at the next key frame
+            None if !fits => Some(seq + 1),
+            _ => None,
+        }
+    }
+
+    /// Whether video has stopped while the stream goes on.
+    fn is_video_silent(&self, settings: &Settings) -> bool {
+        self.main_track.is_some_and(|track| {
+            self.timeline.is_silent(TrackId { video: true, track }, settings.cache_time)
+        })
+    }
+
     /// Where a new player starts; none = at the next key frame.
     fn start(&self, settings: &Settings) -> Option<u64> {
         if settings.cache_time == 0 || self.on_air.is_none() {
             return None;
         }
         let cached = |key: u64| key >= self.cache_from;
-        let now = self.packets.back()?.timestamp;
+        let now = self.timeline.time();
         let recent = |key: u64| {
-            self.packet(key).is_some_and(|packet| {
-                u64::from(now.wrapping_sub(packet.timestamp)) <= settings.cache_time
-            })
+            self.packet(key).is_some_and(|packet| now - packet.time <= settings.cache_time)
         };
         let from = |key: u64| cached(key) && (settings.send_all || recent(key));
         let at = self.keys.partition_point(|&key| !from(key));
-        self.keys.get(at).or(self.keys.back()).copied().filter(|&key| cached(key))
+        let key = self.keys.get(at).or(self.keys.back()).copied().filter(|&key| cached(key));
+        // without a key frame, what is cached is the sound of a video that has fallen silent
+        key.or((self.cache_from < self.next()).then_some(self.cache_from))
     }
 
     fn join(&mut self, subscriber: Subscriber, settings: &Settings) -> u64 {

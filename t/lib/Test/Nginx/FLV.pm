@@ -85,10 +85,10 @@ sub flv_kind {
 		$packet = $second & 15 if $packet == $multitrack;
 		return 'header' if $packet == 0 || $packet == 4;
 		return 'end' if $packet == 2;
-	} elsif ($video && $packet =~ /^(?:7|12)$/) {
+	} elsif ($video && $packet =~ /^(?:7|1[2-4])$/) {
 		return 'header' if $second == 0;
 		return 'end' if $second == 2;
-	} elsif (!$video && $first >> 4 == 10) {
+	} elsif (!$video && ($first >> 4 == 10 || $first >> 4 == 13)) {
 		return 'header' if $second == 0;
 	}
 	return $video && $key ? 'key' : 'frame';
