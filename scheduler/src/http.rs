@@ -15,6 +15,7 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode, NON_ALPHANUMERIC
 use serde::Serialize;
 use tracing::{debug, debug_span, warn, Instrument};
 
+use crate::browser::{is_browser, is_cross_site, is_own_host};
 use crate::decide::{Answer, Scheduler};
 use crate::event::Event;
 use crate::key::{readable, BadValue, StreamKey};
@@ -68,6 +69,7 @@ async fn oclp(
     let policy = scheduler.policy();
     let peer = origin(&policy, peer, &headers);
     let read = match method {
+        Method::GET if is_browser(&headers) => Err(Refusal::Browser),
         Method::GET if policy.access.node(peer) => {
             Event::read(&segment, query.as_deref().unwrap_or_default(), peer).map_err(Refusal::Bad)
         }
@@ -109,6 +111,8 @@ enum Refusal {
     Bad(BadValue),
     #[error("not in access.nodes")]
     Peer,
+    #[error("sent by a browser; events are sent by nodes, and by curl")]
+    Browser,
     #[error("only GET")]
     Method,
 }
@@ -117,7 +121,7 @@ impl Refusal {
     fn code(&self) -> &'static str {
         match self {
             Self::Bad(_) => "400",
-            Self::Peer => "403",
+            Self::Peer | Self::Browser => "403",
             Self::Method => "405",
         }
     }
@@ -125,7 +129,7 @@ impl Refusal {
     fn into_response(self) -> Response {
         let status = match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
-            Self::Peer => StatusCode::FORBIDDEN,
+            Self::Peer | Self::Browser => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
         };
         (status, format!("{self}\n")).into_response()
@@ -182,11 +186,17 @@ async fn operators_only(
     next: Next,
 ) -> Response {
     let policy = scheduler.policy();
-    if policy.access.operator(origin(&policy, peer, request.headers())) {
-        next.run(request).await
+    let headers = request.headers();
+    let refused = if !policy.access.operator(origin(&policy, peer, headers)) {
+        (StatusCode::FORBIDDEN, "not in access.operators\n")
+    } else if !is_own_host(headers, &policy.access.hosts) {
+        (StatusCode::MISDIRECTED_REQUEST, "not a name of this server; list it in access.hosts\n")
+    } else if is_cross_site(headers) {
+        (StatusCode::FORBIDDEN, "asked for by a page of another site\n")
     } else {
-        (StatusCode::FORBIDDEN, "not in access.operators\n").into_response()
-    }
+        return next.run(request).await;
+    };
+    refused.into_response()
 }
 
 /// 200 as long as the process can answer: without its store it still answers better than a balancer would.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use percent_encoding::{percent_decode_str, percent_encode, AsciiSet, NON_ALPHANUMERIC};
 
@@ -74,19 +75,19 @@ pub fn readable(canonical: &str) -> String {
 /// (domain, app, name) of a stream, each canonical; ordered by domain, then app, then name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamKey {
-    /// The three with a space between: no canonical value holds one.
-    joined: String,
+    /// The three with a space between: no canonical value holds one. Shared, as a record has it in several places.
+    joined: Arc<str>,
 }
 
 impl StreamKey {
     /// Joins three canonical values.
     pub fn new(domain: &str, app: &str, name: &str) -> Self {
-        Self { joined: format!("{domain} {app} {name}") }
+        Self { joined: format!("{domain} {app} {name}").into() }
     }
 
     /// The key as [`StreamKey::as_str`] gave it out; `None` if it is no such thing.
     pub fn parse(joined: &str) -> Option<Self> {
-        (joined.split(' ').count() == 3).then(|| Self { joined: joined.to_owned() })
+        (joined.split(' ').count() == 3).then(|| Self { joined: joined.into() })
     }
 
     /// One printable line, the same for equal keys.

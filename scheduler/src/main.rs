@@ -5,6 +5,7 @@
 mod address;
 mod args;
 mod arrivals;
+mod browser;
 mod decide;
 mod event;
 mod http;

@@ -138,6 +138,8 @@ pub struct Access {
     operators: Vec<IpNet>,
     /// Proxies whose X-Real-IP is believed; none listed means none.
     proxies: Vec<IpNet>,
+    /// Names that the pages for people and monitors are asked for by, besides addresses, `localhost` and the machine's.
+    pub hosts: Vec<String>,
 }
 
 impl Access {

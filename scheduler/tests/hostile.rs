@@ -162,3 +162,96 @@ fn markup_in_names_stays_text() {
     let other = s.get("/").unwrap();
     assert!(!other.body.contains(nonce));
 }
+
+/// What a browser adds to a request, each line enough by itself.
+const BROWSER: [&str; 6] = [
+    "Origin: https://evil.example",
+    "Referer: https://evil.example/",
+    "Sec-Fetch-Site: cross-site",
+    "Sec-Fetch-Site: same-origin",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0",
+    "Accept-Language: de",
+];
+
+fn ask(s: &Scheduler, path: &str, host: &str, line: &str) -> u16 {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{line}\r\nConnection: close\r\n\r\n");
+    send(s.address, request.as_bytes()).unwrap().status
+}
+
+#[test]
+fn no_page_can_make_a_browser_send_events() {
+    let s = Scheduler::start(&[]);
+    for event in ["publish", "play", "stream", "pull", "push", "meta"] {
+        let path = format!("/oclp/v1/{event}?act=start&app=live&name=s&node=evil.example");
+        for line in BROWSER {
+            assert_eq!(ask(&s, &path, "127.0.0.1", line), 403, "{event} {line}");
+        }
+    }
+    let proc = "/oclp/v1/proc?call=init_process&worker_id=0&node=evil.example";
+    BROWSER.map(|line| assert_eq!(ask(&s, proc, "127.0.0.1", line), 403, "{line}"));
+    assert_eq!(s.streams(), Vec::<String>::new());
+    assert_eq!(s.json("/api/nodes")["total"], 0);
+    // a node may know the scheduler by any name
+    let path = "/oclp/v1/publish?act=start&app=live&name=s&node=n1";
+    assert_eq!(ask(&s, path, "scheduler.internal:6200", "User-Agent: ngx-rtmp"), 200);
+    assert_eq!(s.streams(), ["live/s"]);
+}
+
+#[test]
+fn no_page_of_another_site_reads_the_record() {
+    let s = Scheduler::with_policy("[access]\nhosts = [\"sched.example\"]", &[]);
+    let port = s.address.port();
+    for path in ["/", "/api/streams", "/api/nodes", "/metrics"] {
+        let own = format!("127.0.0.1:{port}");
+        for (host, line, status) in [
+            (own.as_str(), "Accept: */*", 200),
+            (&own, "Sec-Fetch-Site: same-origin", 200),
+            (&own, "Sec-Fetch-Site: none", 200),
+            (&own, &format!("Origin: http://{own}"), 200),
+            ("localhost", "Accept: */*", 200),
+            ("sched.example:6200", "Accept: */*", 200),
+            ("rebound.evil.example", "Accept: */*", 421),
+            ("rebound.evil.example", "Sec-Fetch-Site: same-origin", 421),
+            (&own, "Sec-Fetch-Site: cross-site", 403),
+            (&own, "Sec-Fetch-Site: same-site", 403),
+            (&own, "Origin: https://evil.example", 403),
+            (&own, "Origin: null", 403),
+        ] {
+            assert_eq!(ask(&s, path, host, line), status, "{path} {host} {line}");
+        }
+    }
+}
+
+#[test]
+fn long_names_do_not_fill_the_memory() {
+    let s = Scheduler::start(&["--max-streams", "2000"]);
+    let [domain, app, name] = [255, 255, 240].map(|bytes| "%ff".repeat(bytes));
+    let mut socket = TcpStream::connect(s.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut statuses = Vec::new();
+    for i in 0..3000 {
+        let request = format!(
+            "GET /oclp/v1/publish?act=start&domain={domain}&app={app}&name={i:08}{name}&node=n1 \
+             HTTP/1.1\r\nHost: s\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\n") || !answer.windows(4).any(|part| part == b"\r\n\r\n") {
+            let mut part = [0; 4096];
+            let n = socket.read(&mut part).unwrap();
+            assert!(n > 0);
+            answer.extend_from_slice(&part[..n]);
+        }
+        statuses.push(String::from_utf8_lossy(&answer[9..12]).into_owned());
+    }
+    let recorded = statuses.iter().filter(|status| *status == "200").count();
+    // 4 KiB a stream on the average, whatever the names are
+    assert!((1000..=2000).contains(&recorded), "{recorded}");
+    assert!(statuses[recorded..].iter().all(|status| status == "403"));
+    // one of them that ends makes room for another
+    let done =
+        format!("/oclp/v1/publish?act=done&domain={domain}&app={app}&name=00000000{name}&node=n1");
+    assert_eq!(s.get(&done).unwrap().status, 200);
+    assert_eq!(s.call("publish", "start", "name=short&node=n1"), 200);
+}

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +19,12 @@ use crate::key::StreamKey;
 
 /// Expired streams dropped by one [`Store::tick`] hold of the lock; the next tick goes on.
 const EXPIRE_AT_ONCE: usize = 4096;
+/// What the maps and the allocator add to the names of a stream, in bytes, measured.
+const STREAM_COST: usize = 256;
+/// To those of a holding.
+const HOLDING_COST: usize = 512;
+/// To the name of a stream that has ended.
+const END_COST: usize = 192;
 
 /// See the module.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ struct Record {
     ended: HashMap<StreamKey, Instant>,
     /// `ended` in order of time.
     endings: VecDeque<(Instant, StreamKey)>,
+    /// What all of that costs, in bytes.
+    held: usize,
     learning_until: Option<Instant>,
     /// Publish starts so far.
     starts: u64,
@@ -44,8 +52,8 @@ struct Record {
 #[derive(Debug)]
 struct Holding {
     node: NodeAddr,
-    client: String,
-    worker: String,
+    client: Arc<str>,
+    worker: Arc<str>,
     http: Option<NodeAddr>,
     since: Instant,
     order: u64,
@@ -58,7 +66,7 @@ struct Node {
     http: Option<NodeAddr>,
     heard: Instant,
     /// (worker, stream, client) of its holdings.
-    holds: BTreeSet<(String, StreamKey, String)>,
+    holds: BTreeSet<(Arc<str>, StreamKey, Arc<str>)>,
 }
 
 impl MemoryStore {
@@ -88,10 +96,12 @@ impl Record {
                 node.holds.remove(&(worker, key.clone(), client));
             }
             ends.push(holding.expires);
+            self.held = self.held.saturating_sub(holding.cost());
             false
         });
         if holdings.is_empty() {
             self.streams.remove(key);
+            self.held = self.held.saturating_sub(stream_cost(key));
         }
         for &end in &ends {
             self.no_longer_due(key, end);
@@ -117,15 +127,27 @@ impl Record {
         if !self.streams.contains_key(key) {
             self.ended.insert(key.clone(), now);
             self.endings.push_back((now, key.clone()));
+            self.held += end_cost(key);
         }
         // as many as streams: a bound for memory, not a promise
         while self.endings.len() > terms.max_streams {
             self.forget_oldest_end();
         }
+        self.make_room(0, terms);
+    }
+
+    /// Forgets ends as long as there is no room for another `cost` bytes; false if that does not help.
+    fn make_room(&mut self, cost: usize, terms: &Terms) -> bool {
+        let fits = |held: usize| held.saturating_add(cost) <= terms.max_bytes();
+        while !fits(self.held) && !self.endings.is_empty() {
+            self.forget_oldest_end();
+        }
+        fits(self.held)
     }
 
     fn forget_oldest_end(&mut self) {
         if let Some((when, key)) = self.endings.pop_front() {
+            self.held = self.held.saturating_sub(end_cost(&key));
             // it may have ended again since
             if self.ended.get(&key) == Some(&when) {
                 self.ended.remove(&key);
@@ -167,13 +189,18 @@ impl Store for MemoryStore {
             return Ok(Held::Taken(other.node.clone()));
         }
         let new_stream = others.is_empty();
+        let same = |h: &Holding| h.node == claim.node && *h.client == *claim.client;
+        let new_holding = !others.iter().any(same);
+        let of_stream = if new_stream { stream_cost(key) } else { 0 };
+        let cost = of_stream
+            + holding_cost(&claim.node, claim.http.as_ref(), &claim.worker, &claim.client);
         if (new_stream && record.streams.len() >= terms.max_streams)
+            || (new_holding && !record.make_room(cost, terms))
             || !record.note(&claim.node, claim.http.as_ref(), now)
         {
             return Ok(Held::Full);
         }
 
-        let same = |h: &Holding| h.node == claim.node && h.client == claim.client;
         let old = record.streams.get(key).and_then(|all| all.iter().find(|h| same(h)));
         let kept = old.filter(|_| !fresh).map(|old| (old.since, old.order));
         let relearned = old.is_none() && !fresh;
@@ -186,19 +213,17 @@ impl Store for MemoryStore {
         record.starts = record.starts.saturating_add(1);
         let (since, order) = kept.unwrap_or((now, record.starts));
         let expires = now + terms.lease;
-        record.streams.entry(key.clone()).or_default().push(Holding {
-            node: claim.node.clone(),
-            client: claim.client.clone(),
-            worker: claim.worker.clone(),
-            http: claim.http.clone(),
-            since,
-            order,
-            heard: now,
-            expires,
-        });
+        let (worker, client) = (Arc::from(&*claim.worker), Arc::from(&*claim.client));
         if let Some(node) = record.nodes.get_mut(&claim.node) {
-            node.holds.insert((claim.worker.clone(), key.clone(), claim.client.clone()));
+            node.holds.insert((Arc::clone(&worker), key.clone(), Arc::clone(&client)));
         }
+        let (node, http) = (claim.node.clone(), claim.http.clone());
+        let holding = Holding { node, client, worker, http, since, order, heard: now, expires };
+        record.held += holding.cost();
+        if !record.streams.contains_key(key) {
+            record.held += stream_cost(key);
+        }
+        record.streams.entry(key.clone()).or_default().push(holding);
         record.due.insert((expires, key.clone()));
         record.ended.remove(key);
         if relearned && !record.learning(now) && !terms.learn.is_zero() {
@@ -211,8 +236,8 @@ impl Store for MemoryStore {
         let mut record = self.lock();
         let released = record.drop_holdings(&claim.key, |holding| {
             holding.node == claim.node
-                && holding.client == claim.client
-                && holding.worker == claim.worker
+                && *holding.client == *claim.client
+                && *holding.worker == *claim.worker
         }) > 0;
         if released {
             record.end(&claim.key, Instant::now(), terms);
@@ -268,10 +293,10 @@ impl Store for MemoryStore {
         let keys = known
             .holds
             .iter()
-            .filter(|(holder, _, _)| holder == worker)
+            .filter(|(holder, _, _)| **holder == *worker)
             .map(|(_, key, _)| key.clone())
             .collect::<BTreeSet<_>>();
-        let its = |holding: &Holding| holding.node == *node && holding.worker == worker;
+        let its = |holding: &Holding| holding.node == *node && *holding.worker == *worker;
         let mut count = 0;
         for key in keys {
             let Some(keep) = keep else {
@@ -350,13 +375,30 @@ impl Store for MemoryStore {
     }
 }
 
+fn stream_cost(key: &StreamKey) -> usize {
+    STREAM_COST + key.as_str().len()
+}
+
+fn end_cost(key: &StreamKey) -> usize {
+    END_COST + key.as_str().len()
+}
+
+fn holding_cost(node: &NodeAddr, http: Option<&NodeAddr>, worker: &str, client: &str) -> usize {
+    let addresses = node.as_str().len() + http.map_or(0, |http| http.as_str().len());
+    HOLDING_COST + addresses + worker.len() + client.len()
+}
+
 impl Holding {
+    fn cost(&self) -> usize {
+        holding_cost(&self.node, self.http.as_ref(), &self.worker, &self.client)
+    }
+
     fn view(&self, now: Instant) -> HoldingView {
         HoldingView {
             node: self.node.to_string(),
             http: self.http.as_ref().map(NodeAddr::to_string),
-            worker: self.worker.clone(),
-            client: self.client.clone(),
+            worker: self.worker.to_string(),
+            client: self.client.to_string(),
             age_ms: millis(now - self.since),
             heard_ms: millis(now - self.heard),
             lease_ms: millis(self.expires.saturating_duration_since(now)),
@@ -393,7 +435,7 @@ mod tests {
     }
 
     /// The maps tell the same story.
-    fn check(record: &Record) {
+    fn check(record: &Record, terms: &Terms) {
         let mut due = BTreeSet::new();
         let mut holds = 0;
         for (key, holdings) in &record.streams {
@@ -406,9 +448,15 @@ mod tests {
             }
         }
         assert_eq!(due, record.due);
+        let held = record
+            .streams
+            .iter()
+            .map(|(key, all)| stream_cost(key) + all.iter().map(Holding::cost).sum::<usize>());
+        let ends = record.endings.iter().map(|(_, key)| end_cost(key));
+        assert_eq!(held.sum::<usize>() + ends.sum::<usize>(), record.held);
         assert_eq!(holds, record.nodes.values().map(|node| node.holds.len()).sum::<usize>());
-        assert!(record.streams.len() <= TERMS.max_streams);
-        assert!(record.endings.len() <= TERMS.max_streams);
+        assert!(record.streams.len() <= terms.max_streams);
+        assert!(record.endings.len() <= terms.max_streams);
         assert!(record.ended.len() <= record.endings.len());
     }
 
@@ -432,13 +480,38 @@ mod tests {
                     store.tick(&TERMS).await.unwrap();
                 }
             }
-            check(&store.lock());
+            check(&store.lock(), &TERMS);
         }
         tokio::time::advance(NODE_MEMORY + TERMS.lease).await;
         store.tick(&TERMS).await.unwrap();
         let record = store.lock();
         assert!(record.streams.is_empty() && record.nodes.is_empty() && record.due.is_empty());
         assert!(record.ended.is_empty() && record.endings.is_empty());
+    }
+
+    #[tokio::test]
+    async fn long_names_leave_room_for_fewer_streams() {
+        let terms = Terms { max_streams: 100, ..TERMS };
+        let store = MemoryStore::new(None);
+        let mut claim = claim(&mut fastrand::Rng::with_seed(1));
+        let mut streams = 0;
+        for i in 0..100 {
+            claim.key = StreamKey::new("d", "a", &format!("{i}{}", "%FF".repeat(3000)));
+            match store.hold(&claim, true, &terms).await.unwrap() {
+                Held::Recorded => streams += 1,
+                held => assert_eq!(held, Held::Full),
+            }
+            assert!(store.lock().held <= terms.max_bytes());
+        }
+        assert!((30..100).contains(&streams), "{streams}");
+        // one that is there is renewed all the same
+        claim.key = StreamKey::new("d", "a", &format!("0{}", "%FF".repeat(3000)));
+        assert_eq!(store.hold(&claim, false, &terms).await.unwrap(), Held::Recorded);
+        // what has ended makes room
+        assert!(store.release(&claim, &terms).await.unwrap());
+        claim.key = StreamKey::new("d", "a", "short");
+        assert_eq!(store.hold(&claim, true, &terms).await.unwrap(), Held::Recorded);
+        check(&store.lock(), &terms);
     }
 
     #[tokio::test]

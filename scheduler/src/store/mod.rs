@@ -18,6 +18,9 @@ use crate::key::StreamKey;
 pub const MAX_HOLDINGS: usize = 8;
 /// More machines than one cluster has; a bound on what hostile `node=` can make us remember.
 pub const MAX_NODES: usize = 4096;
+/// What a stream may cost in memory, in bytes, on the average of `--max-streams` of them: five times what one with
+/// ordinary names does. Long names leave room for fewer.
+pub const STREAM_BYTES: usize = 4096;
 /// A node that has nothing and says nothing is forgotten after this.
 pub const NODE_MEMORY: Duration = Duration::from_secs(3600);
 /// A node that pulls a stream does not have it, so what is recorded of it is out of date. Not so if its publish came
@@ -54,6 +57,13 @@ pub struct Terms {
     pub first_wins: bool,
 }
 
+impl Terms {
+    /// The most that a record in memory may cost, in bytes.
+    pub fn max_bytes(&self) -> usize {
+        self.max_streams.saturating_mul(STREAM_BYTES)
+    }
+}
+
 /// What became of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
@@ -63,7 +73,7 @@ pub enum Held {
     Relearned,
     /// Another node has the stream and the first wins.
     Taken(NodeAddr),
-    /// `max_streams` or [`MAX_NODES`] reached.
+    /// `max_streams`, [`Terms::max_bytes`] or [`MAX_NODES`] reached.
     Full,
 }
 

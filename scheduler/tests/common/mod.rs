@@ -77,7 +77,10 @@ pub fn send(to: SocketAddr, bytes: &[u8]) -> Option<Reply> {
 }
 
 pub fn get(to: SocketAddr, path: &str) -> Option<Reply> {
-    send(to, format!("GET {path} HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n").as_bytes())
+    send(
+        to,
+        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").as_bytes(),
+    )
 }
 
 /// A running `oclp-scheduler`; killed at the end.
