@@ -196,8 +196,8 @@ fn nothing_stays_in_redis_when_leases_have_ended() {
     let keys = redis.command("EVAL \"return table.concat(redis.call('KEYS', '*'), ' ')\" 0");
     assert!(keys.starts_with('$'), "{keys}");
     let count = redis.command("DBSIZE");
-    // nodes, starts and run
-    assert_eq!(count.trim(), ":3");
+    // nodes, starts, run and ticked
+    assert_eq!(count.trim(), ":4");
 }
 
 #[test]
@@ -211,4 +211,33 @@ fn another_programs_keys_are_an_error_not_a_panic() {
     up(&s);
     until("an update to be recorded", || s.call("publish", "update", "name=s1&node=a") == 200);
     assert_eq!(s.pull("s1", "b"), "rtmp://a:1935/live/s1");
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_makes_no_live_stream_unknown() {
+    let Some(redis) = Redis::start_with_clock() else { return };
+    let s = Scheduler::with_policy(AT_ONCE, &["--store", &redis.url()]);
+    assert_eq!(s.call("publish", "start", "name=s1&node=n1&worker=0"), 200);
+    assert_eq!(s.pull("s1", "n3"), "rtmp://n1:1935/live/s1");
+    assert_eq!(s.pull("s2", "n3"), "404");
+    redis.set_clock(3600);
+    // whatever comes first, the pull or a tick of the scheduler
+    for _ in 0..20 {
+        assert_eq!(s.pull("s1", "n3"), "no answer");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(s.call("publish", "update", "name=s1&node=n1&worker=0"), 200);
+    assert_eq!(s.pull("s1", "n3"), "rtmp://n1:1935/live/s1");
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_lease_longer() {
+    let Some(redis) = Redis::start_with_clock() else { return };
+    redis.set_clock(3600);
+    let policy = format!("{AT_ONCE}learn = \"0s\"\nlease = \"3s\"");
+    let s = Scheduler::with_policy(&policy, &["--store", &redis.url()]);
+    assert_eq!(s.call("publish", "start", "name=s1&node=n1&worker=0"), 200);
+    redis.set_clock(0);
+    assert_eq!(s.pull("s1", "n3"), "rtmp://n1:1935/live/s1");
+    until("the lease to end", || s.pull("s1", "n3") == "404");
 }

@@ -290,7 +290,8 @@ impl Store for RedisStore {
             .arg(u8::from(missed))
             .arg(millis(terms.learn))
             .arg(millis(NODE_MEMORY))
-            .arg(EXPIRE_AT_ONCE);
+            .arg(EXPIRE_AT_ONCE)
+            .arg(millis(terms.lease));
         match self.run(&call).await {
             Ok(answer) => {
                 self.met.store(true, Relaxed);

@@ -234,6 +234,17 @@ pub struct Redis {
     child: Child,
     port: u16,
     arguments: Vec<String>,
+    /// What sets its clock, and the file that says how.
+    clock: Option<(PathBuf, PathBuf)>,
+}
+
+/// What lets a Redis see another time.
+fn clock_library() -> PathBuf {
+    let library = file("clock.so", "");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/clock.c");
+    let options = ["-shared", "-fPIC", "-O1", source, "-o"];
+    assert!(Command::new("cc").args(options).arg(&library).status().unwrap().success());
+    library
 }
 
 impl Redis {
@@ -251,11 +262,32 @@ impl Redis {
         }
         let port = free_port();
         let arguments = arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
-        Some(Self { child: Self::spawn(port, &arguments), port, arguments })
+        let child = Self::spawn(port, &arguments, None);
+        Some(Self { child, port, arguments, clock: None })
     }
 
-    fn spawn(port: u16, arguments: &[String]) -> Child {
-        let child = Command::new("redis-server")
+    /// One whose clock can be set.
+    pub fn start_with_clock() -> Option<Self> {
+        let mut redis = Self::start()?;
+        redis.stop();
+        redis.clock = Some((clock_library(), file("clock", "0")));
+        redis.start_again();
+        Some(redis)
+    }
+
+    /// Sets its clock so many seconds ahead.
+    pub fn set_clock(&self, seconds: i64) {
+        let (_, clock) = self.clock.as_ref().expect("a clock that can be set");
+        // renamed into place, so that it is never seen half written
+        std::fs::rename(file("clock", &seconds.to_string()), clock).unwrap();
+    }
+
+    fn spawn(port: u16, arguments: &[String], clock: Option<&(PathBuf, PathBuf)>) -> Child {
+        let mut command = Command::new("redis-server");
+        if let Some((library, clock)) = clock {
+            command.env("LD_PRELOAD", library).env("CLOCK", clock);
+        }
+        let child = command
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--dir", env!("CARGO_TARGET_TMPDIR")])
             .args(arguments)
@@ -291,7 +323,7 @@ impl Redis {
     }
 
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(self.port, &self.arguments);
+        self.child = Self::spawn(self.port, &self.arguments, self.clock.as_ref());
     }
 
     pub fn signal(&self, name: &str) {

@@ -9,9 +9,13 @@
 --   {oclp}:run       string  run_id of the Redis server that this was written to
 --   {oclp}:learning  string  there while something may have been forgotten
 --   {oclp}:starts    counter of publish starts
+--   {oclp}:ticked    when a scheduler kept house last
 -- A holding: n node, c client, w worker, h http, s since, o order, t heard, e expires. Times are ms of Redis' clock.
 local STREAMS, DUE, NODES, HTTP = '{oclp}:streams', '{oclp}:due', '{oclp}:nodes', '{oclp}:http'
 local STARTS, RUN, LEARNING = '{oclp}:starts', '{oclp}:run', '{oclp}:learning'
+local TICKED = '{oclp}:ticked'
+-- schedulers keep house every second: when it was longer ago, none was there, or the clock was set
+local GAP_MS = 10000
 -- leases are ended by tick; this is for records whose schedulers have all gone
 local SLACK_MS = 60000
 
@@ -58,11 +62,13 @@ end
 
 -- Whether something may have been forgotten. It was, if this is not the Redis run that was written to (restarted or
 -- failed over), or if it was emptied behind the back of a scheduler that has met it (met), or if a scheduler could not
--- write for a while (missed).
+-- write for a while (missed), or if leases ended by a clock that was set, or while there was no scheduler to renew them.
 local function learning(met, missed, learn_ms)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
   local written = redis.call('GET', RUN)
-  if learn_ms > 0 and (missed or (written ~= run and (written or met))) then
+  local ticked = tonumber(redis.call('GET', TICKED))
+  local gap = ticked and now - ticked > GAP_MS
+  if learn_ms > 0 and (missed or gap or (written ~= run and (written or met))) then
     redis.call('SET', LEARNING, 1, 'PX', learn_ms)
   end
   if written ~= run then redis.call('SET', RUN, run) end

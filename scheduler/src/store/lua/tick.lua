@@ -1,5 +1,17 @@
--- met missed learn_ms node_memory_ms limit
+-- met missed learn_ms node_memory_ms limit lease_ms
 learning(ARGV[1] == '1', ARGV[2] == '1', tonumber(ARGV[3]))
+redis.call('SET', TICKED, now)
+-- no lease is longer than lease_ms: one that seems so is from before the clock was set back
+local latest = now + tonumber(ARGV[6])
+for _, key in ipairs(redis.call('ZRANGEBYSCORE', DUE, '(' .. latest, '+inf', 'LIMIT', 0, tonumber(ARGV[5]))) do
+  for _, h in ipairs(holdings(key)) do
+    if h.e > latest then
+      h.e = latest
+      redis.call('HSET', stream_of(key), field(h), cjson.encode(h))
+    end
+  end
+  redis.call('ZADD', DUE, latest, key)
+end
 local expired = 0
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, tonumber(ARGV[5]))) do
   local next
