@@ -84,6 +84,8 @@ need_packages() {
 
 # the version that the published tables were made with
 node_media_server=node-media-server@4.4.3
+# an ffmpeg of a known version, newer than Debian's
+imageio_ffmpeg=imageio-ffmpeg==0.8.1
 
 # where the npm package node-media-server is, installed or not
 node_media_server_dir() { echo "$target/bench/node-media-server"; }
@@ -98,7 +100,7 @@ install_node_media_server() {
 		return 0
 	fi
 	step "installing $node_media_server" quiet "$target/log/node-media-server.log" \
-		npm install --no-audit --no-fund --prefix "$dir" "$node_media_server"
+		npm install --ignore-scripts --no-audit --no-fund --prefix "$dir" "$node_media_server"
 }
 
 # fresh_lists APT-GET-ARGUMENT...: apt-get update, unless apt-get can do this by the lists that are there

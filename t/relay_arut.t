@@ -23,7 +23,7 @@ use Test::Nginx::Relay;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $MODULE = '/usr/lib/nginx/modules/ngx_rtmp_module.so';
+my $MODULE = $ENV{TEST_NGINX_ARUT} || '/usr/lib/nginx/modules/ngx_rtmp_module.so';
 
 my $t = Test::Nginx->new()->has_daemon('ffmpeg')->has_daemon('/usr/sbin/nginx');
 plan(skip_all => "no $MODULE") if !-e $MODULE;

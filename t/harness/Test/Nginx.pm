@@ -37,10 +37,10 @@ our $NGINX = $ENV{TEST_NGINX_BINARY} || 'nginx';
 # Seconds, each a bound and never a wait: how long nginx may take to start or
 # to stop, a daemon to open its port or to write its file, and one HTTP exchange.
 my $SLOW = $ENV{TEST_NGINX_SLOW} || 1;
-my $START_TIMEOUT = 10 * $SLOW;
-my $STOP_TIMEOUT = 20 * $SLOW;
-my $DAEMON_TIMEOUT = 5 * $SLOW;
-my $HTTP_TIMEOUT = 8 * $SLOW;
+my $START_TIMEOUT = 60 * $SLOW;
+my $STOP_TIMEOUT = 60 * $SLOW;
+my $DAEMON_TIMEOUT = 30 * $SLOW;
+my $HTTP_TIMEOUT = 20 * $SLOW;
 my $POLL = 0.02;
 
 # the tests that still have to be finished when the script ends

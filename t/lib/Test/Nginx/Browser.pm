@@ -21,7 +21,7 @@ use Test::Nginx;
 
 my $SLOW = $ENV{TEST_NGINX_SLOW} || 1;
 # seconds: for an answer, and for something to become true in a page
-my $TIMEOUT = 20 * $SLOW;
+my $TIMEOUT = 60 * $SLOW;
 my $POLL = 0.1;
 
 sub browser {

@@ -41,7 +41,7 @@ my $RTMP = 1935;
 my $HTTP = 8080;
 my $REDIS = 6379;
 # seconds that one part may take to start
-my $START_TIMEOUT = 10 * ($ENV{TEST_NGINX_SLOW} || 1);
+my $START_TIMEOUT = 60 * ($ENV{TEST_NGINX_SLOW} || 1);
 
 ###############################################################################
 # the network

@@ -33,7 +33,7 @@ use Test::Nginx qw//;
 use Test::Nginx::Process;
 
 # seconds that requests may take to come
-my $TIMEOUT = 5 * ($ENV{TEST_NGINX_SLOW} || 1);
+my $TIMEOUT = 20 * ($ENV{TEST_NGINX_SLOW} || 1);
 my $BLOCK = 65536;
 
 my $servers = 0;

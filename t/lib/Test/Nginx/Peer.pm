@@ -16,7 +16,7 @@ use Socket qw/
 use Time::HiRes qw/ time /;
 
 # seconds for any one answer
-my $TIMEOUT = 5 * ($ENV{TEST_NGINX_SLOW} || 1);
+my $TIMEOUT = 20 * ($ENV{TEST_NGINX_SLOW} || 1);
 
 # Options: host; rcvbuf, sndbuf in bytes (a small rcvbuf makes a slow reader);
 # timeout, for each answer; capture: 1 keeps all received bytes in {captured}.

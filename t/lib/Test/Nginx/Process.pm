@@ -20,18 +20,28 @@ use POSIX qw/ WNOHANG _exit sysconf _SC_CLK_TCK /;
 use Time::HiRes qw/ sleep time /;
 
 my $SLOW = $ENV{TEST_NGINX_SLOW} || 1;
-# seconds: for a condition, and for a program to end by itself
-my $WAIT_TIMEOUT = 5 * $SLOW;
-my $END_TIMEOUT = 30 * $SLOW;
+# seconds: for a condition, and for a program to end by itself; far more than any takes, since a
+# machine that is busy with something else must not decide what is true
+my $WAIT_TIMEOUT = 60 * $SLOW;
+my $END_TIMEOUT = 90 * $SLOW;
+# seconds between two signals that are to end a program
+my $STOP_TIMEOUT = 5 * $SLOW;
 my $POLL = 0.02;
 
 my $spawned = 0;
 
-# Asks until the answer is true or time is up; the answer, or the last false one.
+# Asks until the answer is true or time is up; the answer, or the last false one. A shorter time
+# than usual is waited for only by wait_until.
 sub wait_for(&;$) {
 	my ($condition, $timeout) = @_;
+	$timeout = $WAIT_TIMEOUT if !$timeout || $timeout < $WAIT_TIMEOUT;
+	return wait_until($timeout, $condition);
+}
 
-	my $deadline = time() + ($timeout // $WAIT_TIMEOUT);
+sub wait_until {
+	my ($timeout, $condition) = @_;
+
+	my $deadline = time() + $timeout;
 	while (1) {
 		my $answer = $condition->();
 		return $answer if $answer || time() > $deadline;
@@ -80,7 +90,7 @@ sub output {
 # Waits for its end; the exit code (128 + signal), or undef if it still runs.
 sub wait {
 	my ($self, $timeout) = @_;
-	wait_for { $self->ended() } $timeout // $END_TIMEOUT;
+	wait_until($timeout // $END_TIMEOUT, sub { $self->ended() });
 	return $self->{status};
 }
 
@@ -101,7 +111,7 @@ sub stop {
 		kill $signal, $self->{pid};
 		# a stopped one cannot end
 		kill 'CONT', $self->{pid};
-		$self->wait($WAIT_TIMEOUT);
+		$self->wait($STOP_TIMEOUT);
 	}
 	return $self->{status};
 }
