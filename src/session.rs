@@ -2,11 +2,13 @@
 
 mod command;
 mod control;
+mod output;
 mod play;
 mod publish;
+mod streams;
 mod timer;
+mod vars;
 
-use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
@@ -21,7 +23,7 @@ use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 
 use crate::conf::{AppConf, Listen, ServerConf};
-use crate::live::{Filter, Key, Subscription};
+use crate::live::Key;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
@@ -31,8 +33,8 @@ use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
 use crate::nginx::share::{self, Share, READS_A_TURN};
 use crate::nginx::task::Task;
-use crate::variables::{self, Var, Vars};
-use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
+use crate::visit::{Publishing, Visit};
+use streams::{MessageStream, MessageStreams, Role};
 
 /// What is read at once. All sessions of a worker share the buffer, since each message is used up
 /// before the next session is looked at.
@@ -44,9 +46,6 @@ const DEFER_BYTES: u16 = 32 * 1024;
 /// more, one write to each of them weighs more than to be told of the messages, and a window that
 /// begins with the first of them has fewer writes than one that begins with the flush before.
 const QUIET_PLAYERS: usize = 4;
-/// Answers that wait for the client to read them: more than any sequence of commands needs.
-const MAX_UNSENT: usize = 64 * 1024;
-
 /// The longest message of a client that does not publish, in bytes: commands are short, so that
 /// many unknown clients can't make us hold much.
 const MAX_COMMAND: usize = 64 * 1024;
@@ -154,21 +153,6 @@ pub struct Client {
     pub app_name: Vec<u8>,
 }
 
-/// What the client does with a stream.
-#[derive(Default)]
-enum Role {
-    #[default]
-    None,
-    Publisher(Publishing),
-    Player(Viewer),
-}
-
-/// A player's place in a stream: it stops receiving before it has left.
-struct Viewer {
-    subscription: Subscription,
-    _playing: Playing,
-}
-
 /// A client's session. It lives as long as its connection's handler, and ends with [`finalize`].
 ///
 /// [`finalize`]: Session::finalize
@@ -181,7 +165,9 @@ pub struct Session {
     stage: RefCell<Stage>,
     peer: RefCell<Peer>,
     client: OnceCell<Client>,
-    role: RefCell<Role>,
+    streams: RefCell<MessageStreams>,
+    /// How many of them play.
+    players: Cell<usize>,
     /// What the client does, or did last: NONE, PLAY or PUBLISH.
     command: Cell<&'static str>,
     /// Why the session ended.
@@ -190,12 +176,8 @@ pub struct Session {
     visit: RefCell<Option<Rc<Visit>>>,
     /// What the client is allowed is being decided; its input waits.
     decision: RefCell<Option<Task>>,
-    /// A player is being told that its source came or went.
-    telling: RefCell<Option<Task>>,
     /// The session is about to end.
     ending: RefCell<Option<Task>>,
-    /// What the player wants of a stream.
-    filter: Cell<Filter>,
     /// What is read into, the worker's.
     buffer: Rc<RefCell<Vec<u8>>>,
     /// Input that waits: the beginning of a chunk header, all behind a pending decision, or what is
@@ -211,6 +193,10 @@ pub struct Session {
     quiet: Cell<bool>,
     /// Output outside of a subscription that the client has not taken yet.
     unsent: RefCell<Vec<u8>>,
+    /// The player whose bytes the client has taken in part: they come first.
+    cut_short: Cell<Option<u32>>,
+    /// A player has written since the client was seen to take bytes again.
+    resumed: Cell<bool>,
     ended: Cell<bool>,
     resume: Event,
 
@@ -269,14 +255,13 @@ impl Session {
                 }),
                 peer: RefCell::new(peer),
                 client: OnceCell::new(),
-                role: RefCell::default(),
+                streams: RefCell::default(),
+                players: Cell::new(0),
                 command: Cell::new("NONE"),
                 reason: RefCell::default(),
                 visit: RefCell::default(),
                 decision: RefCell::default(),
-                telling: RefCell::default(),
                 ending: RefCell::default(),
-                filter: Cell::new(Filter::ALL),
                 buffer: BUFFER.with(Rc::clone),
                 unread: RefCell::default(),
                 backlog: Cell::new(false),
@@ -284,6 +269,8 @@ impl Session {
                 unhurried: Cell::new(false),
                 quiet: Cell::new(false),
                 unsent: RefCell::default(),
+                cut_short: Cell::new(None),
+                resumed: Cell::new(false),
                 ended: Cell::new(false),
                 resume: call(Session::read),
                 timer: call(Session::tick),
@@ -354,7 +341,7 @@ impl Session {
                 break;
             }
             // an answer carries the acknowledgement; without one, the client waits for it
-            if n > 0 && sent == self.conn.sent() && matches!(*self.role.borrow(), Role::None) {
+            if n > 0 && sent == self.conn.sent() && self.streams.borrow().in_use() == 0 {
                 self.conn.quick_ack();
             }
             if !input.is_empty() {
@@ -401,11 +388,26 @@ impl Session {
 
     /// Sends the players what was just read, unless it is gathered.
     fn flush(&self) {
-        let stream = match &*self.role.borrow() {
-            Role::Publisher(Publishing { publication, .. }) => publication.stream().clone(),
-            _ => return,
-        };
-        stream.flush_posted();
+        for at in 0.. {
+            let stream = match self.streams.borrow().iter().nth(at) {
+                Some(stream) => match &*stream.role.borrow() {
+                    Role::Publisher(publishing) => publishing.publication.stream().clone(),
+                    _ => continue,
+                },
+                None => return,
+            };
+            stream.flush_posted();
+        }
+    }
+
+    /// Asks the publisher, if there is one on the connection, and no other.
+    fn publisher<T>(&self, ask: impl Fn(&Publishing) -> T) -> Option<T> {
+        let streams = self.streams.borrow();
+        let role = streams.only(MessageStream::publishes)?.role.borrow();
+        match &*role {
+            Role::Publisher(publishing) => Some(ask(publishing)),
+            _ => None,
+        }
     }
 
     fn is_between_messages(&self) -> bool {
@@ -414,7 +416,7 @@ impl Session {
 
     /// Whether what it publishes waits for more before it is sent to players.
     fn gathers(&self) -> bool {
-        matches!(&*self.role.borrow(), Role::Publisher(publishing) if publishing.publication.gathers())
+        self.publisher(|publishing| publishing.publication.gathers()).unwrap_or(false)
     }
 
     /// Puts off reading what a publisher has sent, if players would not get it before the next
@@ -424,7 +426,7 @@ impl Session {
     fn defer(&self) -> bool {
         self.unhurried.get()
             && !self.conn.peer_gone()
-            && matches!(&*self.role.borrow(), Role::Publisher(publishing) if publishing.publication.defer())
+            && self.publisher(|publishing| publishing.publication.defer()).unwrap_or(false)
     }
 
     /// Reads what was put off, just before a flush. Where several messages came since the last one
@@ -436,12 +438,10 @@ impl Session {
             self.conn.expect_input();
         }
         self.read();
-        let (taken, players) = match &*self.role.borrow() {
-            Role::Publisher(Publishing { publication, .. }) => {
-                (publication.taken(), publication.stream().players())
-            }
-            _ => (0, 0),
-        };
+        let counts = self.publisher(|Publishing { publication, .. }| {
+            (publication.taken(), publication.stream().players())
+        });
+        let (taken, players) = counts.unwrap_or((0, 0));
         let enough = if quiet { 1 } else { 2 };
         self.set_quiet(taken >= enough && players <= QUIET_PLAYERS && self.defer());
     }
@@ -539,53 +539,31 @@ impl Session {
         }
     }
 
-    /// Sends bytes that are whole messages: between those of the stream, if one is played.
-    fn send(&self, bytes: &[u8]) {
-        if bytes.is_empty() || self.ended.get() {
-            return;
+    /// Refuses what was asked on a message stream, or ends it, with a status there. The others go on;
+    /// a client that has no other is closed behind the status.
+    fn refuse(self: &Rc<Self>, stream: &MessageStream, code: &str, why: &'static str) -> Flow {
+        if self.streams.borrow().len() > 1 {
+            self.leave(stream);
+            self.rest();
+            return self.deny(stream.id, code, why);
         }
-        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
-            if !subscription.send(bytes, MAX_UNSENT) {
-                self.end_soon(Reason::TimedOut("the client does not read the answers it asks for"));
-            }
-            return;
-        }
-        let mut unsent = self.unsent.borrow_mut();
-        let sent = if unsent.is_empty() {
-            match self.conn.send(bytes) {
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return self.end_soon(Reason::Io(error)),
-            }
-        } else {
-            0
-        };
-        unsent.extend_from_slice(&bytes[sent..]);
-        if unsent.len() > MAX_UNSENT {
-            self.end_soon(Reason::TimedOut("the client does not read the answers it asks for"));
-        } else if !unsent.is_empty() {
-            self.times.blocked(clock::now());
-        }
-    }
-
-    /// Ends the session after what is running now.
-    fn end_soon(&self, reason: Reason) {
-        let Some(session) = self.rc() else { return };
-        let end = crate::nginx::task::spawn(async move { session.finalize(reason) });
-        self.ending.replace(Some(end));
-    }
-
-    /// Sends a last status and ends the session once it is on its way.
-    fn refuse(self: &Rc<Self>, code: &str, why: &'static str) -> Flow {
-        let status = self.status("error", code, why);
+        let status = self.status(stream.id, "error", code, why);
         self.send(&status);
         self.close(Reason::Refused(why));
         Flow::Stop
     }
 
+    /// Refuses a command, and what the client does goes on.
+    fn deny(&self, id: u32, code: &str, why: &'static str) -> Flow {
+        self.send(&self.status(id, "error", code, why));
+        self.log_end(&Reason::Refused(why));
+        Flow::Next
+    }
+
     /// Takes note of the stream that the client asks for.
     fn visit(&self, name: &[u8], args: Vec<u8>) -> Option<Rc<Visit>> {
         let client = self.client()?;
+        self.times.asked();
         let connect = &client.connect;
         let visit = Rc::new(Visit {
             server: client.server.clone(),
@@ -617,7 +595,10 @@ impl Session {
     /// Ends the session when what is unsent has been taken, and the client has closed its side.
     fn close(self: &Rc<Self>, reason: Reason) {
         self.log_end(&reason);
-        self.leave();
+        self.decision.take();
+        for stream in self.streams.take().take() {
+            self.leave(&stream);
+        }
         // a message may be under way in `input`, which then sees that it is to stop
         if let Ok(mut stage) = self.stage.try_borrow_mut() {
             *stage = Stage::Closing;
@@ -633,22 +614,6 @@ impl Session {
         }
     }
 
-    /// Leaves the stream: what is begun of a message is completed.
-    fn leave(&self) {
-        self.decision.take();
-        match self.role.take() {
-            Role::None => (),
-            Role::Publisher(publishing) => {
-                drop(publishing);
-                self.set_quiet(false);
-            }
-            Role::Player(Viewer { subscription, .. }) => {
-                let rest = subscription.finish();
-                self.send(&rest);
-            }
-        }
-    }
-
     /// Ends the session: at once, in any state, any number of times.
     pub fn finalize(&self, reason: Reason) {
         if self.ended.replace(true) {
@@ -661,9 +626,11 @@ impl Session {
         self.timer.cancel();
         self.resume.cancel();
         self.decision.take();
-        self.telling.take();
         self.ending.take();
-        drop(self.role.take());
+        for stream in self.streams.take().take() {
+            stream.telling.take();
+            drop(stream.role.take());
+        }
         if let Some(client) = self.client() {
             crate::log::access(&client.app, self);
         }
@@ -689,58 +656,12 @@ impl Session {
         self.server.borrow().chunk_size
     }
 
-    /// An onStatus on the client's message stream.
-    fn status(&self, level: &str, code: &str, description: &str) -> Vec<u8> {
+    /// An onStatus on a message stream.
+    fn status(&self, id: u32, level: &str, code: &str, description: &str) -> Vec<u8> {
         let mut out = Vec::new();
         let values = rtmp_protocol::command::on_status(level, code, description);
-        message::command(&mut out, message::CSID_STATUS, STREAM_ID, self.chunk_size(), &values);
+        message::command(&mut out, message::CSID_STATUS, id, self.chunk_size(), &values);
         out
-    }
-}
-
-impl Vars for Session {
-    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
-        let lasted = || clock::now().saturating_sub(self.times.accepted());
-        let local = || self.conn.local();
-        let number = |n: u64| n.to_string().into_bytes();
-        match var {
-            Var::Command => self.command.get().as_bytes().into(),
-            Var::BytesSent => number(self.conn.sent()).into(),
-            Var::BytesReceived => number(self.bytes_in.get()).into(),
-            Var::SessionTime => variables::seconds(lasted()).into_bytes().into(),
-            Var::SessionReadableTime => variables::readable(lasted()).into_bytes().into(),
-            Var::Connection => number(self.conn.number() as u64).into(),
-            Var::FinalizeReason => self.reason.borrow().clone().into_bytes().into(),
-            Var::RemoteAddr => self.peer.borrow().addr.clone().into(),
-            Var::RemotePort => number(self.peer.borrow().port.into()).into(),
-            Var::ServerAddr => {
-                local().map(|at| at.ip().to_string().into_bytes()).unwrap_or_default().into()
-            }
-            Var::ServerPort => {
-                local().map(|at| number(at.port().into())).unwrap_or_default().into()
-            }
-            _ => match (&*self.visit.borrow(), self.client()) {
-                (Some(visit), _) => visit.get(var).into_owned().into(),
-                (None, Some(client)) => client.get(var),
-                (None, None) => Cow::default(),
-            },
-        }
-    }
-}
-
-impl Vars for Client {
-    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
-        let text: &[u8] = match var {
-            Var::App => &self.app_name,
-            Var::Domain => &self.domain,
-            Var::FlashVer => &self.connect.flash_ver,
-            Var::SwfUrl => &self.connect.swf_url,
-            Var::TcUrl => &self.connect.tc_url,
-            Var::PageUrl => &self.connect.page_url,
-            Var::Scheme => b"rtmp",
-            _ => b"",
-        };
-        text.into()
     }
 }
 
@@ -769,32 +690,7 @@ impl Handler for Session {
         if self.ended.get() {
             return;
         }
-        let unsent = self.unsent.take();
-        if !unsent.is_empty() {
-            match self.conn.send(&unsent) {
-                Ok(n) if n < unsent.len() => {
-                    self.times.blocked(clock::now());
-                    self.unsent.replace(unsent[n..].to_vec());
-                    return;
-                }
-                Ok(_) => (),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.unsent.replace(unsent);
-                    return;
-                }
-                Err(error) => return self.finalize(Reason::Io(error)),
-            }
-        }
-        self.times.unblocked();
-        self.half_close_when_sent();
-        // taken out for the call, since the engine may end the session in it
-        let role = self.role.take();
-        if let Role::Player(Viewer { subscription, .. }) = &role {
-            subscription.writable();
-        }
-        if !self.ended.get() {
-            self.role.replace(role);
-        }
+        self.send_more();
     }
 
     fn panicked(self: Rc<Self>) {

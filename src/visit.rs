@@ -19,7 +19,8 @@ pub use name::{domain_and_app, Name, MAX_NAME};
 /// How far a player may fall behind where `out_queue` says nothing of time.
 const OUT_QUEUE_MS: u64 = 10_000;
 
-/// The message stream of every RTMP client: all players of a stream take the same bytes.
+/// The first message stream of an RTMP client, for which media are written: all players of a stream
+/// take the same bytes.
 pub const STREAM_ID: u32 = 1;
 
 /// A client that publishes or plays, and the stream that it names.

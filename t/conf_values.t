@@ -40,6 +40,9 @@ my @bad = (
 	'max_streams 7' => 'a number from 8 to 65600',
 	'max_streams +9' => 'a number from 8 to 65600',
 	'max_streams 99999999999999999999' => 'a number from 8 to 65600',
+	'max_publishes 0' => 'a number from 1 to 64',
+	'max_publishes 65' => 'a number from 1 to 64',
+	'first_command_timeout soon' => $time,
 	'ack_window 0' => 'a number from 1 to 2147483647',
 	'max_connections -1' => 'a number from 0 to 4294967295',
 	'failed_reconnect 0' => 'a time longer than 0',
@@ -104,6 +107,8 @@ rtmp {
     chunk_size 16777215;
     max_message 4k;
     max_streams 65600;
+    max_publishes 64;
+    first_command_timeout 0;
     allow publish 10.1.2.3/8;
     allow ::ffff:10.0.0.0/104;
     deny play 2001:db8::/32;

@@ -482,6 +482,15 @@ impl Stream {
     }
 }
 
+/// Bytes of a basic header that begins with `first`.
+pub(crate) fn basic_len(first: u8) -> usize {
+    match first & 0x3F {
+        0 => 2,
+        1 => 3,
+        _ => 1,
+    }
+}
+
 /// Type, chunk stream id and size of a basic header.
 fn basic_header(input: &[u8]) -> Option<(u8, u32, usize)> {
     let (&first, rest) = input.split_first()?;

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`handshake`] | C0–S2, simple and digest, both roles | RTMP 1.0 section 5.2 |
 //! | [`chunk`] | chunk stream reader and writer | RTMP 1.0 section 5.3, 5.4.1, 5.4.2 |
+//! | [`renumber`] | media for another message stream | RTMP 1.0 section 5.3.1.2 |
 //! | [`message`] | type ids, control messages, aggregates | RTMP 1.0 section 5.4, 6.2, 7.1.6 |
 //! | [`amf0`] | the values in commands and metadata | AMF 0 (2007) |
 //! | [`command`] | connect, statuses, typed views of commands | RTMP 1.0 section 7.2, Enhanced RTMP v2 |
@@ -57,6 +58,7 @@ pub mod command;
 pub mod flv;
 pub mod handshake;
 pub mod message;
+pub mod renumber;
 pub mod timeline;
 
 mod wire;

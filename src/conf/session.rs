@@ -1,6 +1,6 @@
 //! How a client's connection is treated.
 
-use super::directive::{accepted, flag, number, size, time, Directive, MS};
+use super::directive::{accepted, flag, number, setting, size, time, Directive, MS, ONE};
 use super::value::{self, Msec};
 
 settings! {
@@ -14,6 +14,10 @@ settings! {
         pub ping_timeout: Msec,
         /// How long the handshake and the first `connect` may take together.
         pub handshake_timeout: Msec,
+        /// How long a client may then take to ask for a stream; `None`: as long as for those.
+        pub first_command_timeout: Option<Msec>,
+        /// How many streams a client may publish at a time on one connection.
+        pub max_publishes: u32,
         /// How many chunk streams a client may use.
         pub max_streams: u32,
         /// The acknowledgement window that we announce, in bytes.
@@ -32,6 +36,8 @@ settings! {
 /// From what clients use for control, commands, audio, video and data to the number of ids that
 /// there are, 2 to 65599 (RTMP 5.3.1.1), rounded up.
 const CHUNK_STREAMS: std::ops::RangeInclusive<u32> = 8..=65_600;
+/// A connection has no more than 64 message streams.
+const PUBLISHES: std::ops::RangeInclusive<u32> = 1..=64;
 /// The range of a chunk size: below the protocol's initial 128 headers would outweigh the data,
 /// above 2^24-1 it exceeds any message (RTMP 5.4.1).
 const CHUNK_SIZES: std::ops::RangeInclusive<usize> = 128..=0xff_ffff;
@@ -46,6 +52,11 @@ pub const DIRECTIVES: &[Directive] = &[
     time(c"ping", MS, "1m", |s| &mut s.session.ping),
     time(c"ping_timeout", MS, "30s", |s| &mut s.session.ping_timeout),
     time(c"handshake_timeout", MS, "10s", |s| &mut s.session.handshake_timeout),
+    setting(c"first_command_timeout", MS, None, ONE, |scope, args| {
+        let limit = value::time(args.first())?;
+        value::once(&mut scope.session.first_command_timeout, Some(limit))
+    }),
+    number(c"max_publishes", MS, "8", |s| &mut s.session.max_publishes, PUBLISHES),
     number(c"max_streams", MS, "32", |s| &mut s.session.max_streams, CHUNK_STREAMS),
     number(c"ack_window", MS, "5000000", |s| &mut s.session.ack_window, ACK_WINDOWS),
     size(c"chunk_size", MS, "4096", |s| &mut s.session.chunk_size, CHUNK_SIZES),

@@ -1,5 +1,5 @@
-//! Messages and commands of a client, in RTMP's order: connect, createStream, then one of publish
-//! and play.
+//! Messages and commands of a client, in RTMP's order: connect, createStream, then publish or play
+//! on each message stream.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,11 +9,12 @@ use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command::{self, Command, Connect};
 use rtmp_protocol::message::{self, AggregateError};
 
-use super::{Client, Flow, Reason, Role, Session, Viewer};
-use crate::live::{Filter, Kind, Media};
+use super::streams::{MessageStream, Role};
+use super::{Client, Flow, Reason, Session};
+use crate::live::{Kind, Media};
 use crate::metadata;
 use crate::nginx::clock;
-use crate::visit::{domain_and_app, Name, MAX_NAME, STREAM_ID};
+use crate::visit::{domain_and_app, Name, MAX_NAME};
 
 /// A client may send this many commands at once...
 const COMMAND_BURST: u64 = 512;
@@ -59,7 +60,7 @@ impl Session {
     pub(super) fn message(self: &Rc<Self>, message: &Message<'_>) -> Result<Flow, Reason> {
         match message.kind {
             message::AUDIO | message::VIDEO | message::DATA | message::DATA_AMF3 => {
-                self.media(message.kind, message.timestamp, message.payload);
+                self.media(message.stream_id, message.kind, message.timestamp, message.payload);
                 Ok(Flow::Next)
             }
             message::AGGREGATE => {
@@ -67,7 +68,7 @@ impl Session {
                     match part {
                         Ok(part) => {
                             self.share.take(1);
-                            self.media(part.kind, part.timestamp, part.payload);
+                            self.media(message.stream_id, part.kind, part.timestamp, part.payload);
                         }
                         Err(error @ AggregateError::TooMany) => {
                             return Err(Reason::Protocol(error.to_string()));
@@ -78,8 +79,8 @@ impl Session {
                 }
                 Ok(Flow::Next)
             }
-            message::COMMAND => self.command_message(message.payload, false),
-            message::COMMAND_AMF3 => self.command_message(message.payload, true),
+            message::COMMAND => self.command_message(message, false),
+            message::COMMAND_AMF3 => self.command_message(message, true),
             message::WINDOW_ACK_SIZE => {
                 self.window_ack_size(message.payload);
                 Ok(Flow::Next)
@@ -94,10 +95,11 @@ impl Session {
     }
 
     /// Media goes into the stream byte for byte; `@setDataFrame` is an instruction to us.
-    fn media(&self, kind: u8, timestamp: u32, payload: &[u8]) {
-        let role = self.role.borrow();
-        let Role::Publisher(publishing) = &*role else { return };
-        self.times.media(Some(clock::now()));
+    fn media(&self, id: u32, kind: u8, timestamp: u32, payload: &[u8]) {
+        let streams = self.streams.borrow();
+        let Some(stream) = streams.addressed(id, MessageStream::publishes) else { return };
+        let Role::Publisher(publishing) = &*stream.role.borrow() else { return };
+        stream.media.set(Some(clock::now()));
         let append = |kind, payload: &[u8]| {
             publishing.publication.append(Media { kind, timestamp, payload });
         };
@@ -117,13 +119,13 @@ impl Session {
         }
     }
 
-    fn command_message(self: &Rc<Self>, payload: &[u8], amf3: bool) -> Result<Flow, Reason> {
+    fn command_message(self: &Rc<Self>, message: &Message<'_>, amf3: bool) -> Result<Flow, Reason> {
         if !self.budget.take(clock::now()) {
             return Err(Reason::Protocol(format!("more than {COMMAND_BURST} commands at once")));
         }
         // a command that can't be read is no reason to end a stream that runs
-        let Ok(command) = Command::parse(payload, amf3) else { return Ok(Flow::Next) };
-        let connected = self.client().is_some();
+        let Ok(command) = Command::parse(message.payload, amf3) else { return Ok(Flow::Next) };
+        let (id, connected) = (message.stream_id, self.client().is_some());
         match (command.name.as_slice(), connected) {
             (b"connect", false) => self.connect(&command),
             (b"connect", true) => Err(Reason::Protocol("a second connect".into())),
@@ -131,22 +133,32 @@ impl Session {
                 let name = String::from_utf8_lossy(&command.name).into_owned();
                 Err(Reason::Protocol(format!("{name} before connect")))
             }
-            (b"createStream", true) => self.answer(&command, Value::from(f64::from(STREAM_ID))),
-            (b"releaseStream" | b"FCUnpublish" | b"FCSubscribe", true) => {
-                self.answer(&command, Value::Undefined)
+            (b"publish", true) => Ok(self.publish_command(id, &command)),
+            (b"play", true) => Ok(self.play_command(id, &command)),
+            (b"play2", true) => Ok(self.play2_command(id, &command)),
+            (_, connected) => {
+                self.minor_command(id, &command, connected);
+                Ok(Flow::Next)
             }
-            (b"FCPublish", true) => self.fc_publish(&command),
-            (b"getStreamLength", true) => self.answer(&command, Value::from(0.0)),
-            (b"publish", true) => self.publish_command(&command),
-            (b"play", true) => self.play_command(&command),
-            (b"play2", true) => self.play2_command(&command),
-            (b"pause" | b"pauseRaw", true) => self.pause_command(&command),
-            (b"seek", true) => self.seek_command(&command),
-            (b"receiveAudio", true) => self.receive(&command, |filter, on| filter.audio = on),
-            (b"receiveVideo", true) => self.receive(&command, |filter, on| filter.video = on),
-            (b"closeStream" | b"deleteStream", true) => self.close_stream(),
-            (b"_result" | b"_error" | b"onStatus" | b"onBWDone", _) => Ok(Flow::Next),
-            _ => self.unknown(&command),
+        }
+    }
+
+    /// One that the client's input never has to wait for.
+    fn minor_command(self: &Rc<Self>, id: u32, command: &Command, connected: bool) {
+        match (command.name.as_slice(), connected) {
+            (b"createStream", true) => self.create_stream(command),
+            (b"releaseStream" | b"FCSubscribe", true) => self.answer(command, Value::Undefined),
+            (b"FCPublish", true) => self.fc_publish(command),
+            (b"FCUnpublish", true) => self.fc_unpublish(command),
+            (b"getStreamLength", true) => self.answer(command, Value::from(0.0)),
+            (b"pause" | b"pauseRaw", true) => self.pause_command(id, command),
+            (b"seek", true) => self.seek_command(id),
+            (b"receiveAudio", true) => self.receive(id, command, |filter, on| filter.audio = on),
+            (b"receiveVideo", true) => self.receive(id, command, |filter, on| filter.video = on),
+            (b"closeStream", true) => self.close_stream(id),
+            (b"deleteStream", true) => self.delete_stream(id, command),
+            (b"_result" | b"_error" | b"onStatus" | b"onBWDone", _) => (),
+            _ => self.fail(command, "There is no such method."),
         }
     }
 
@@ -184,39 +196,43 @@ impl Session {
         let client = Client { connect, server, app: conf, domain, app_name: app };
         // a second connect was refused before
         let _ = self.client.set(client);
+        self.times.connected(clock::now());
         self.send(&out);
         self.arm_timer();
         Ok(Flow::Next)
     }
 
     /// Answers a command that wants an answer.
-    fn answer(&self, command: &Command, value: Value) -> Result<Flow, Reason> {
+    fn answer(&self, command: &Command, value: Value) {
         if command.transaction != 0.0 {
             let mut out = Vec::new();
             let values = command::result(command.transaction, value);
             message::command(&mut out, message::CSID_COMMAND, 0, self.chunk_size(), &values);
             self.send(&out);
         }
-        Ok(Flow::Next)
     }
 
-    fn unknown(&self, command: &Command) -> Result<Flow, Reason> {
+    /// Answers that a command has no effect, if it wants an answer.
+    fn fail(&self, command: &Command, why: &str) {
         if command.transaction != 0.0 {
             let mut out = Vec::new();
-            let values = command::error(
-                command.transaction,
-                "NetConnection.Call.Failed",
-                "There is no such method.",
-            );
+            let values = command::error(command.transaction, "NetConnection.Call.Failed", why);
             message::command(&mut out, message::CSID_COMMAND, 0, self.chunk_size(), &values);
             self.send(&out);
         }
-        Ok(Flow::Next)
+    }
+
+    fn create_stream(self: &Rc<Self>, command: &Command) {
+        let created = self.streams.borrow_mut().create(self);
+        match created {
+            Some(stream) => self.answer(command, Value::from(f64::from(stream.id))),
+            None => self.fail(command, "There are too many message streams."),
+        }
     }
 
     /// Flash Media Live Encoder waits for this before it publishes.
-    fn fc_publish(&self, command: &Command) -> Result<Flow, Reason> {
-        self.answer(command, Value::Undefined)?;
+    fn fc_publish(&self, command: &Command) {
+        self.answer(command, Value::Undefined);
         let mut out = Vec::new();
         let name = command.str_arg(0).unwrap_or_default();
         let status =
@@ -224,31 +240,51 @@ impl Session {
         let values = ["onFCPublish".into(), 0.0.into(), Value::Null, status];
         message::command(&mut out, message::CSID_COMMAND, 0, self.chunk_size(), &values);
         self.send(&out);
-        Ok(Flow::Next)
     }
 
-    fn receive(&self, command: &Command, set: impl Fn(&mut Filter, bool)) -> Result<Flow, Reason> {
-        let on = command.args.first().and_then(Value::as_bool).unwrap_or(true);
-        let mut filter = self.filter.get();
-        set(&mut filter, on);
-        self.filter.set(filter);
-        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
-            subscription.set_filter(filter);
+    /// Ends what is published under a name; the message stream stays.
+    fn fc_unpublish(self: &Rc<Self>, command: &Command) {
+        self.answer(command, Value::Undefined);
+        let name = without_query(command.str_arg(0).unwrap_or_default());
+        let named = |stream: &MessageStream| stream.publishes() && *stream.name.borrow() == name;
+        let stream = self.streams.borrow().only(named).cloned();
+        if let Some(stream) = stream {
+            self.end_stream(&stream);
         }
-        Ok(Flow::Next)
     }
 
-    fn close_stream(self: &Rc<Self>) -> Result<Flow, Reason> {
-        let (code, description) = match *self.role.borrow() {
-            Role::None => return Ok(Flow::Next),
-            Role::Publisher(_) => ("NetStream.Unpublish.Success", "Stop publishing"),
-            Role::Player(..) => ("NetStream.Play.Stop", "Stop live"),
-        };
-        self.leave();
-        let status = self.status("status", code, description);
-        self.send(&status);
-        self.times.rest();
-        self.arm_timer();
-        Ok(Flow::Next)
+    fn close_stream(self: &Rc<Self>, id: u32) {
+        let stream = self.streams.borrow().addressed(id, |stream| !stream.is_idle()).cloned();
+        if let Some(stream) = stream {
+            self.end_stream(&stream);
+        }
     }
+
+    fn delete_stream(self: &Rc<Self>, id: u32, command: &Command) {
+        // float to integer saturates
+        let Some(id) = command.number_arg(0).map(|id| id as u32) else {
+            return self.close_stream(id);
+        };
+        let stream = self.streams.borrow_mut().remove(id);
+        if let Some(stream) = stream {
+            self.end_stream(&stream);
+        }
+    }
+
+    /// Ends what a message stream does, at the client's wish.
+    fn end_stream(&self, stream: &MessageStream) {
+        let (code, description) = match *stream.role.borrow() {
+            Role::None => return,
+            Role::Publisher(_) => ("NetStream.Unpublish.Success", "Stop publishing"),
+            Role::Player(_) => ("NetStream.Play.Stop", "Stop live"),
+        };
+        self.leave(stream);
+        self.send(&self.status(stream.id, "status", code, description));
+        self.rest();
+    }
+}
+
+/// A name without the query behind it.
+fn without_query(name: &[u8]) -> &[u8] {
+    name.split(|&byte| byte == b'?').next().unwrap_or_default()
 }

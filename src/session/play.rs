@@ -1,216 +1,176 @@
 //! `play`: from the command to the subscription, and what a player is told.
 
-use std::io;
 use std::rc::Rc;
 
 use rtmp_protocol::amf0::Value;
 use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
-use super::{Flow, Reason, Role, Session, Viewer};
-use crate::live::{Data, Direct, End, Filter, Framing, Sink, Subscriber};
+use super::streams::{MessageStream, Role, Viewer};
+use super::{Flow, Session};
+use crate::live::{Filter, Subscriber};
 use crate::nginx::clock;
-use crate::visit::{self, Name, Playing, Refusal, Visit, STREAM_ID};
+use crate::visit::{self, Name, Playing, Refusal, Visit};
 
 impl Session {
-    pub(super) fn play_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
-        if !matches!(*self.role.borrow(), Role::None) {
-            return Err(Reason::Protocol("play while a stream is in use".into()));
-        }
-        self.play_name(command.str_arg(0).unwrap_or_default())
+    /// A player that plays again moves over to the other stream.
+    pub(super) fn play_command(self: &Rc<Self>, id: u32, command: &Command) -> Flow {
+        self.play_name(id, command.str_arg(0).unwrap_or_default())
     }
 
-    /// `play2` names another stream in an object: the player moves over to it.
-    pub(super) fn play2_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
+    /// `play2` names another stream in an object.
+    pub(super) fn play2_command(self: &Rc<Self>, id: u32, command: &Command) -> Flow {
         let name = command.args.first().and_then(|options| options.get(b"streamName"));
         let name = name.and_then(Value::as_str_bytes).unwrap_or_default().to_vec();
-        self.leave();
-        self.play_name(&name)
+        self.play_name(id, &name)
     }
 
-    fn play_name(self: &Rc<Self>, name: &[u8]) -> Result<Flow, Reason> {
+    fn play_name(self: &Rc<Self>, id: u32, name: &[u8]) -> Flow {
+        self.command.set("PLAY");
+        let stream = self.streams.borrow_mut().adopt(self, id);
+        let Some(stream) = stream else {
+            return self.deny(id, "NetStream.Play.Failed", "too many message streams");
+        };
+        if stream.publishes() {
+            return self.deny(stream.id, "NetStream.Play.Failed", "the message stream publishes");
+        }
+        self.leave(&stream);
         let (name, args) = match Name::parse(name) {
             Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
-            Ok(_) => return Ok(self.not_found("the stream has no name")),
-            Err(why) => return Ok(self.not_found(why)),
+            Ok(_) => return self.not_found(&stream, "the stream has no name"),
+            Err(why) => return self.not_found(&stream, why),
         };
-        let Some(visit) = self.visit(&name, args) else { return Ok(Flow::Next) };
+        let Some(visit) = self.visit(&name, args) else { return Flow::Next };
         let session = self.clone();
         self.decide(async move {
             match visit::play(&visit).await {
-                Ok(playing) => session.join(&visit, playing),
-                Err(refusal) => session.refused(refusal),
+                Ok(playing) => session.join(&stream, visit, playing),
+                Err(refusal) => session.refused(&stream, refusal),
             }
         });
-        Ok(Flow::Pause)
+        Flow::Pause
     }
 
-    fn not_found(self: &Rc<Self>, why: &'static str) -> Flow {
-        self.refuse("NetStream.Play.StreamNotFound", why)
+    fn not_found(self: &Rc<Self>, stream: &MessageStream, why: &'static str) -> Flow {
+        self.refuse(stream, "NetStream.Play.StreamNotFound", why)
     }
 
-    fn refused(self: &Rc<Self>, refusal: Refusal) {
+    fn refused(self: &Rc<Self>, stream: &MessageStream, refusal: Refusal) {
         match refusal {
-            Refusal::Forbidden(why) => self.refuse("NetStream.Play.Forbidden", why),
-            Refusal::NotFound(why) | Refusal::BadName(why) => self.not_found(why),
+            Refusal::Forbidden(why) => self.refuse(stream, "NetStream.Play.Forbidden", why),
+            Refusal::NotFound(why) | Refusal::BadName(why) => self.not_found(stream, why),
         };
     }
 
     /// The player gets its statuses and what there is of the stream in one write.
-    fn join(self: &Rc<Self>, visit: &Visit, playing: Playing) {
-        let (live, stream) = (&visit.app.live, &playing.stream);
-        let fed = stream.on_air();
-        let mut prologue = self.unsent.take();
+    fn join(self: &Rc<Self>, stream: &Rc<MessageStream>, visit: Rc<Visit>, playing: Playing) {
+        let live = &visit.app.live;
+        let fed = playing.stream.on_air();
+        let mut prologue = Vec::new();
         if !live.play_restart || fed {
-            prologue.extend(self.started());
+            prologue.extend(self.started(stream.id));
         }
         if fed {
-            message::user_control(&mut prologue, message::STREAM_BEGIN, STREAM_ID, None);
-        } else {
-            self.times.unfed(Some(clock::now()));
+            message::user_control(&mut prologue, message::STREAM_BEGIN, stream.id, None);
         }
-        let (form, sink) = (visit.form(), self.clone());
-        let subscription = stream.subscribe(Subscriber { form, sink, player: true, prologue });
-        if self.filter.get() != Filter::ALL {
-            subscription.set_filter(self.filter.get());
+        stream.unfed.set((!fed).then(clock::now));
+        self.players.set(self.players.get() + 1);
+        // one that had the socket to itself shares it from now on
+        let sole = self.streams.borrow().only(MessageStream::plays).cloned();
+        self.feed(sole);
+        let (form, sink) = (visit.form(), stream.clone());
+        let subscriber = Subscriber { form, sink, player: true, prologue };
+        let subscription = playing.stream.subscribe(subscriber);
+        if stream.filter.get() != Filter::ALL {
+            subscription.set_filter(stream.filter.get());
         }
-        self.command.set("PLAY");
-        self.role.replace(Role::Player(Viewer { subscription, _playing: playing }));
+        stream.role.replace(Role::Player(Viewer { subscription, visit, _playing: playing }));
         self.arm_timer();
     }
 
     /// Play.Start, and that samples may be looked at (which Flash players wait for).
-    fn started(&self) -> Vec<u8> {
-        let mut out = self.status("status", "NetStream.Play.Start", "Start live");
+    fn started(&self, id: u32) -> Vec<u8> {
+        let mut out = self.status(id, "status", "NetStream.Play.Start", "Start live");
         let access = ["|RtmpSampleAccess".into(), Value::Boolean(true), Value::Boolean(true)];
-        message::data(&mut out, 0, STREAM_ID, self.chunk_size(), &access);
+        message::data(&mut out, 0, id, self.chunk_size(), &access);
         out
     }
 
-    pub(super) fn pause_command(&self, command: &Command) -> Result<Flow, Reason> {
+    pub(super) fn pause_command(&self, id: u32, command: &Command) {
         let pause = command.args.first().and_then(Value::as_bool).unwrap_or(true);
-        let role = self.role.borrow();
-        let Role::Player(Viewer { subscription, .. }) = &*role else { return Ok(Flow::Next) };
-        subscription.pause(pause);
-        let status = match pause {
-            true => self.status("status", "NetStream.Pause.Notify", "Paused live"),
-            false => self.status("status", "NetStream.Unpause.Notify", "Unpaused live"),
+        let Some(player) = self.player(id) else { return };
+        if let Role::Player(Viewer { subscription, .. }) = &*player.role.borrow() {
+            subscription.pause(pause);
+        }
+        let (code, description) = match pause {
+            true => ("NetStream.Pause.Notify", "Paused live"),
+            false => ("NetStream.Unpause.Notify", "Unpaused live"),
         };
-        subscription.send(&status, super::MAX_UNSENT);
-        Ok(Flow::Next)
+        self.send_between(&player, &self.status(player.id, "status", code, description));
     }
 
     /// Live has no other place to go to: the player stays where it is.
-    pub(super) fn seek_command(&self, _command: &Command) -> Result<Flow, Reason> {
-        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
-            let status = self.status("status", "NetStream.Seek.Notify", "Live can't be sought");
-            subscription.send(&status, super::MAX_UNSENT);
+    pub(super) fn seek_command(&self, id: u32) {
+        let Some(player) = self.player(id) else { return };
+        let (code, description) = ("NetStream.Seek.Notify", "Live can't be sought");
+        self.send_between(&player, &self.status(player.id, "status", code, description));
+    }
+
+    /// Which of audio and video a player wants, also one that does not play yet.
+    pub(super) fn receive(&self, id: u32, command: &Command, set: impl Fn(&mut Filter, bool)) {
+        let on = command.args.first().and_then(Value::as_bool).unwrap_or(true);
+        let stream = self.streams.borrow().addressed(id, |_| true).cloned();
+        let Some(stream) = stream else { return };
+        let mut filter = stream.filter.get();
+        set(&mut filter, on);
+        stream.filter.set(filter);
+        let role = stream.role.borrow();
+        if let Role::Player(Viewer { subscription, .. }) = &*role {
+            subscription.set_filter(filter);
         }
-        Ok(Flow::Next)
+    }
+
+    fn player(&self, id: u32) -> Option<Rc<MessageStream>> {
+        self.streams.borrow().addressed(id, MessageStream::plays).cloned()
     }
 
     /// There is nothing to play, and nothing to wait for.
-    pub(super) fn no_source(self: &Rc<Self>, why: &'static str) {
-        self.leave();
-        self.not_found(why);
-    }
-}
-
-impl Sink for Session {
-    fn write(&self, data: Data<'_>) -> io::Result<usize> {
-        let now = clock::now();
-        match self.conn.writev(data.parts) {
-            Ok(n) => {
-                self.times.active(now);
-                // progress, if not the end of it: `timeout` counts from the last byte taken
-                match n == data.parts.iter().map(|part| part.len()).sum::<usize>() {
-                    true => self.times.unblocked(),
-                    false => self.blocked(now),
-                }
-                Ok(n)
-            }
-            Err(error) => {
-                if error.kind() == io::ErrorKind::WouldBlock && !self.times.is_blocked() {
-                    self.blocked(now);
-                }
-                Err(error)
-            }
-        }
+    pub(super) fn no_source(self: &Rc<Self>, stream: &MessageStream, why: &'static str) {
+        self.leave(stream);
+        self.not_found(stream, why);
     }
 
-    fn direct(&self) -> Option<Direct> {
-        let socket = self.conn.socket().filter(|_| !self.ended.get())?;
-        let relay = self.client().is_some_and(|client| client.connect.hops > 0);
-        Some(Direct { socket, framing: Framing::Plain, relay })
-    }
-
-    fn sent(&self, bytes: u64) {
-        self.conn.count_sent(bytes);
-    }
-
-    fn end(&self, why: End) {
-        match why {
-            End::Failed(error) => self.end_soon(Reason::Io(error)),
-            End::TooSlow { times } => {
-                let why = format!("the player was too slow, {times} times");
-                self.end_soon(Reason::Protocol(why));
-            }
-            End::NotFound(why) => {
-                let Some(session) = self.rc() else { return };
-                let told = crate::nginx::task::spawn(async move { session.no_source(why) });
-                self.telling.replace(Some(told));
-            }
-        }
-    }
-
-    fn source(&self, on_air: bool) {
-        let Some(session) = self.rc() else { return };
-        // after the change is complete: what follows may leave the stream
-        let told = crate::nginx::task::spawn(async move { session.source_changed(on_air) });
-        self.telling.replace(Some(told));
-    }
-}
-
-impl Session {
-    fn blocked(&self, now: u64) {
-        self.times.blocked(now);
-        self.arm_timer();
-    }
-
-    fn source_changed(self: &Rc<Self>, on_air: bool) {
+    pub(super) fn source_changed(self: &Rc<Self>, stream: &Rc<MessageStream>, on_air: bool) {
         let Some(client) = self.client() else { return };
         let live = &client.app.live;
-        self.times.unfed((!on_air).then(clock::now));
+        stream.unfed.set((!on_air).then(clock::now));
+        let status = |code, what| self.status(stream.id, "status", code, what);
         let mut out = Vec::new();
         if on_air {
-            message::user_control(&mut out, message::STREAM_BEGIN, STREAM_ID, None);
+            message::user_control(&mut out, message::STREAM_BEGIN, stream.id, None);
             if live.play_restart {
-                out.extend(self.started());
+                out.extend(self.started(stream.id));
             }
             if live.publish_notify {
-                out.extend(self.status(
-                    "status",
-                    "NetStream.Play.PublishNotify",
-                    "Start publishing",
-                ));
+                out.extend(status("NetStream.Play.PublishNotify", "Start publishing"));
             }
         } else {
-            if !self.visit.borrow().as_ref().is_some_and(|visit| visit.awaits_source()) {
-                return self.no_source("the publisher has left");
+            let waits = match &*stream.role.borrow() {
+                Role::Player(Viewer { visit, .. }) => visit.awaits_source(),
+                _ => return,
+            };
+            if !waits {
+                return self.no_source(stream, "the publisher has left");
             }
-            message::user_control(&mut out, message::STREAM_EOF, STREAM_ID, None);
+            message::user_control(&mut out, message::STREAM_EOF, stream.id, None);
             if live.play_restart {
-                out.extend(self.status("status", "NetStream.Play.Stop", "Stop live"));
+                out.extend(status("NetStream.Play.Stop", "Stop live"));
             }
             if live.publish_notify {
-                out.extend(self.status(
-                    "status",
-                    "NetStream.Play.UnpublishNotify",
-                    "Stop publishing",
-                ));
+                out.extend(status("NetStream.Play.UnpublishNotify", "Stop publishing"));
             }
         }
-        self.send(&out);
+        self.send_between(stream, &out);
         self.arm_timer();
     }
 }

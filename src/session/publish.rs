@@ -4,51 +4,64 @@ use std::rc::Rc;
 
 use rtmp_protocol::command::Command;
 
-use super::{Flow, Reason, Role, Session};
+use super::streams::{MessageStream, Role};
+use super::{Flow, Session};
 use crate::live::Source;
 use crate::nginx::clock;
 use crate::nginx::task;
 use crate::visit::{self, Name, Publishing, Refusal};
 
 impl Session {
-    pub(super) fn publish_command(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
-        if !matches!(*self.role.borrow(), Role::None) {
-            return Err(Reason::Protocol("publish while a stream is in use".into()));
-        }
-        let name = command.str_arg(0).unwrap_or_default();
-        let (name, args) = match Name::parse(name) {
-            Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
-            Ok(_) => return Ok(self.bad_name("the stream has no name")),
-            Err(why) => return Ok(self.bad_name(why)),
+    pub(super) fn publish_command(self: &Rc<Self>, id: u32, command: &Command) -> Flow {
+        self.command.set("PUBLISH");
+        let stream = self.streams.borrow_mut().adopt(self, id);
+        let Some(stream) = stream else {
+            return self.deny(id, "NetStream.Publish.BadName", "too many message streams");
         };
-        let Some(visit) = self.visit(&name, args) else { return Ok(Flow::Next) };
+        if !stream.is_idle() {
+            let why = "the message stream is in use";
+            return self.deny(stream.id, "NetStream.Publish.BadName", why);
+        }
+        let (name, args) = match Name::parse(command.str_arg(0).unwrap_or_default()) {
+            Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
+            Ok(_) => return self.bad_name(&stream, "the stream has no name"),
+            Err(why) => return self.bad_name(&stream, why),
+        };
+        stream.name.replace(name.clone());
+        let Some(visit) = self.visit(&name, args) else { return Flow::Next };
+        let published = self.streams.borrow().iter().filter(|stream| stream.publishes()).count();
+        if published >= self.server.borrow().max_publishes as usize {
+            let why = "the connection publishes as many streams as it may";
+            return self.refuse(&stream, "NetStream.Publish.Forbidden", why);
+        }
         let session = self.clone();
         self.decide(async move {
-            match visit::publish(&visit, session.clone()).await {
-                Ok(publishing) => session.on_air(publishing),
+            match visit::publish(&visit, stream.clone()).await {
+                Ok(publishing) => session.on_air(&stream, publishing),
                 Err(Refusal::Forbidden(why)) => {
-                    session.refuse("NetStream.Publish.Forbidden", why);
+                    session.refuse(&stream, "NetStream.Publish.Forbidden", why);
                 }
                 Err(Refusal::BadName(why) | Refusal::NotFound(why)) => {
-                    session.bad_name(why);
+                    session.bad_name(&stream, why);
                 }
             }
         });
-        Ok(Flow::Pause)
+        Flow::Pause
     }
 
-    fn bad_name(self: &Rc<Self>, why: &'static str) -> Flow {
-        self.refuse("NetStream.Publish.BadName", why)
+    fn bad_name(self: &Rc<Self>, stream: &MessageStream, why: &'static str) -> Flow {
+        self.refuse(stream, "NetStream.Publish.BadName", why)
     }
 
-    fn on_air(&self, publishing: Publishing) {
-        self.command.set("PUBLISH");
+    fn on_air(&self, stream: &MessageStream, publishing: Publishing) {
         self.allow_media();
-        self.role.replace(Role::Publisher(publishing));
-        self.times.media(Some(clock::now()));
+        stream.role.replace(Role::Publisher(publishing));
+        stream.media.set(Some(clock::now()));
+        // what is put off is put off for all that is published
+        self.set_quiet(false);
         self.arm_timer();
-        let status = self.status("status", "NetStream.Publish.Start", "Start publishing");
-        self.send(&status);
+        let (code, description) = ("NetStream.Publish.Start", "Start publishing");
+        self.send(&self.status(stream.id, "status", code, description));
     }
 
     /// Runs a decision; until it is made, the client's input waits.
@@ -69,20 +82,17 @@ impl Session {
     }
 }
 
-impl Source for Session {
+impl Source for MessageStream {
     fn on_air(&self, _on_air: bool) {}
 
     fn refuse(&self, why: &'static str) {
-        let Some(session) = self.rc() else { return };
-        // after the call, since what follows leaves the stream
-        let told = task::spawn(async move {
-            session.bad_name(why);
+        self.tell(move |session, stream| {
+            session.bad_name(stream, why);
         });
-        self.telling.replace(Some(told));
     }
 
     fn collect(&self) {
-        if let Some(session) = self.rc() {
+        if let Some(session) = self.session() {
             let _end = super::EndOnPanic(&session);
             session.collect();
         }

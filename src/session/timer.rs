@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use rtmp_protocol::message;
 
-use super::{Reason, Role, Session, Viewer};
+use super::streams::{MessageStream, Role, Viewer};
+use super::{Reason, Session};
 use crate::nginx::clock;
 
 /// How long a client that got its last status may take to close: a round trip and a retransmission.
@@ -24,8 +25,8 @@ pub(super) struct Times {
     active: Cell<u64>,
     pinged: Cell<Option<u64>>,
     blocked: Cell<Option<u64>>,
-    media: Cell<Option<u64>>,
-    unfed: Cell<Option<u64>>,
+    connected: Cell<Option<u64>>,
+    resting: Cell<Option<u64>>,
     close_by: Cell<Option<u64>>,
 }
 
@@ -36,8 +37,8 @@ impl Times {
             active: Cell::new(now),
             pinged: Cell::new(None),
             blocked: Cell::new(None),
-            media: Cell::new(None),
-            unfed: Cell::new(None),
+            connected: Cell::new(None),
+            resting: Cell::new(None),
             close_by: Cell::new(None),
         }
     }
@@ -69,20 +70,20 @@ impl Times {
         self.blocked.get().is_some()
     }
 
-    /// A publisher started, or sent media.
-    pub fn media(&self, now: Option<u64>) {
-        self.media.set(now);
+    /// The client is let in, and may publish and play.
+    pub fn connected(&self, now: u64) {
+        self.connected.set(Some(now));
     }
 
-    /// A player waits for a source since then; `None` = it is fed.
-    pub fn unfed(&self, since: Option<u64>) {
-        self.unfed.set(since);
+    /// The client asks for a stream.
+    pub fn asked(&self) {
+        self.connected.set(None);
+        self.resting.set(None);
     }
 
-    /// The client has left its stream.
-    pub fn rest(&self) {
-        self.media.set(None);
-        self.unfed.set(None);
+    /// The client has left its last stream, or was refused.
+    pub fn resting(&self, now: u64) {
+        self.resting.set(Some(now));
     }
 
     /// The last status was sent.
@@ -106,7 +107,15 @@ impl Session {
         self.timer.set_timer(nearest.saturating_sub(now).min(IDLE_MS));
     }
 
-    fn deadlines(&self) -> [(u64, Due); 6] {
+    /// The client has left a stream, or was refused: if it has no other, it waits for a command.
+    pub(super) fn rest(&self) {
+        if self.streams.borrow().in_use() == 0 {
+            self.times.resting(clock::now());
+        }
+        self.arm_timer();
+    }
+
+    fn deadlines(&self) -> Vec<(u64, Due)> {
         let times = &self.times;
         let server = self.server.borrow();
         let after = |from: Option<u64>, ms: u64| match from {
@@ -114,33 +123,40 @@ impl Session {
             _ => NEVER,
         };
         if let Some(at) = times.close_by.get() {
-            let mut only = [(NEVER, Due::Close); 6];
-            only[0].0 = at;
-            return only;
+            return vec![(at, Due::Close)];
         }
         let (client, pinged) = (self.client(), times.pinged.get());
         let live = client.map(|client| &client.app.live);
         let accepted = client.is_none().then_some(times.accepted);
         let active = pinged.is_none().then_some(times.active.get());
         let silence = live.and_then(|live| live.drop_idle_publisher).unwrap_or(0);
-        [
+        let idle = live.map_or(0, |live| live.idle_timeout);
+        let first_command = server.first_command_timeout.unwrap_or(server.handshake_timeout);
+        let mut deadlines = vec![
             (after(accepted, server.handshake_timeout), Due::Handshake),
+            (after(times.connected.get(), first_command), Due::FirstCommand),
+            (after(times.resting.get(), server.timeout), Due::NextCommand),
             (after(times.blocked.get(), server.timeout), Due::Write),
             (after(pinged, server.ping_timeout), Due::Pong),
             (after(active, server.ping), Due::Ping),
-            (after(times.media.get(), silence), Due::Silent),
-            (after(times.unfed.get(), live.map_or(0, |live| live.idle_timeout)), Due::Unfed),
-        ]
+        ];
+        for stream in self.streams.borrow().iter() {
+            deadlines.push((after(stream.media.get(), silence), Due::Silent(stream.clone())));
+            deadlines.push((after(stream.unfed.get(), idle), Due::Unfed(stream.clone())));
+        }
+        deadlines
     }
 
     /// The timer fired: does what is due.
     pub(super) fn tick(self: &Rc<Self>) {
         let now = clock::now();
-        if let Role::Player(Viewer { subscription, .. }) = &*self.role.borrow() {
-            subscription.written().into_iter().for_each(|at| self.times.active(at));
+        for stream in self.streams.borrow().iter() {
+            if let Role::Player(Viewer { subscription, .. }) = &*stream.role.borrow() {
+                subscription.written().into_iter().for_each(|at| self.times.active(at));
+            }
         }
         // one that is being decided about may be about to get a stream
-        let idle = matches!(*self.role.borrow(), Role::None) && self.decision.borrow().is_none();
+        let idle = self.streams.borrow().in_use() == 0 && self.decision.borrow().is_none();
         if clock::exiting() && idle {
             return self.finalize(Reason::Shutdown);
         }
@@ -150,10 +166,20 @@ impl Session {
                 Due::Write => return self.finalize(Reason::TimedOut("the client does not read")),
                 Due::Pong => return self.finalize(Reason::TimedOut("no answer to a ping")),
                 Due::Close => return self.finalize(Reason::ClientClosed),
-                Due::Silent => {
-                    return self.finalize(Reason::TimedOut("the publisher sends nothing"));
+                Due::FirstCommand => {
+                    return self.finalize(Reason::TimedOut("neither publish nor play"));
                 }
-                Due::Unfed => return self.no_source("nobody publishes the stream"),
+                Due::NextCommand => {
+                    return self.finalize(Reason::TimedOut("nothing published or played any more"));
+                }
+                Due::Silent(stream) => {
+                    let why = "the publisher sends nothing";
+                    if self.streams.borrow().len() < 2 {
+                        return self.finalize(Reason::TimedOut(why));
+                    }
+                    self.refuse(&stream, "NetStream.Publish.Idle", why);
+                }
+                Due::Unfed(stream) => self.no_source(&stream, "nobody publishes the stream"),
                 Due::Ping => {
                     self.times.pinged.set(Some(now));
                     let mut out = Vec::new();
@@ -161,19 +187,23 @@ impl Session {
                     self.send(&out);
                 }
             }
+            if self.ended.get() {
+                return;
+            }
         }
         self.arm_timer();
     }
 }
 
 /// What is due at a deadline.
-#[derive(Clone, Copy)]
 enum Due {
     Handshake,
+    FirstCommand,
+    NextCommand,
     Write,
     Ping,
     Pong,
-    Silent,
-    Unfed,
+    Silent(Rc<MessageStream>),
+    Unfed(Rc<MessageStream>),
     Close,
 }

@@ -1,0 +1,53 @@
+//! What variables tell of a session.
+
+use std::borrow::Cow;
+
+use super::{Client, Session};
+use crate::nginx::clock;
+use crate::variables::{self, Var, Vars};
+
+impl Vars for Session {
+    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        let lasted = || clock::now().saturating_sub(self.times.accepted());
+        let local = || self.conn.local();
+        let number = |n: u64| n.to_string().into_bytes();
+        match var {
+            Var::Command => self.command.get().as_bytes().into(),
+            Var::BytesSent => number(self.conn.sent()).into(),
+            Var::BytesReceived => number(self.bytes_in.get()).into(),
+            Var::SessionTime => variables::seconds(lasted()).into_bytes().into(),
+            Var::SessionReadableTime => variables::readable(lasted()).into_bytes().into(),
+            Var::Connection => number(self.conn.number() as u64).into(),
+            Var::FinalizeReason => self.reason.borrow().clone().into_bytes().into(),
+            Var::RemoteAddr => self.peer.borrow().addr.clone().into(),
+            Var::RemotePort => number(self.peer.borrow().port.into()).into(),
+            Var::ServerAddr => {
+                local().map(|at| at.ip().to_string().into_bytes()).unwrap_or_default().into()
+            }
+            Var::ServerPort => {
+                local().map(|at| number(at.port().into())).unwrap_or_default().into()
+            }
+            _ => match (&*self.visit.borrow(), self.client()) {
+                (Some(visit), _) => visit.get(var).into_owned().into(),
+                (None, Some(client)) => client.get(var),
+                (None, None) => Cow::default(),
+            },
+        }
+    }
+}
+
+impl Vars for Client {
+    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        let text: &[u8] = match var {
+            Var::App => &self.app_name,
+            Var::Domain => &self.domain,
+            Var::FlashVer => &self.connect.flash_ver,
+            Var::SwfUrl => &self.connect.swf_url,
+            Var::TcUrl => &self.connect.tc_url,
+            Var::PageUrl => &self.connect.page_url,
+            Var::Scheme => b"rtmp",
+            _ => b"",
+        };
+        text.into()
+    }
+}
