@@ -145,7 +145,8 @@ pub struct MainConf {
     pub zone_size: usize,
     /// Whether players find streams that other workers hold.
     pub auto_pull: bool,
-    /// Path prefix of the workers' own sockets, through which they pull from each other.
+    /// With what the path begins of the directory that has the workers' own sockets, through which
+    /// they pull from each other.
     pub auto_pull_port: String,
     /// Name servers for what belongs to no server.
     pub resolver: ResolverConf,

@@ -4,19 +4,29 @@
 //! when a source comes or goes it tells the workers that are interested, by a datagram to each.
 
 pub mod inner;
+pub mod master;
+mod member;
+mod place;
+mod proof;
 mod socket;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::live::{self, Change, Key, Stream};
+use shared_table::{Class, Full};
+
+use crate::nginx::clock;
 use crate::nginx::log;
 use crate::nginx::process;
-use crate::nginx::zone::{self, Full, Member, NO_SOURCE};
 use crate::relay;
 
-pub use socket::{path, start, stop};
+use member::{Member, NO_SOURCE};
+pub use socket::{start, stop};
+
+/// A full zone is reported once in so long.
+const REPORT_MS: u64 = 60_000;
 
 /// Takes part in what the streams of this worker and those of others need of each other.
 pub fn watch() {
@@ -24,7 +34,7 @@ pub fn watch() {
         Change::Audience { some: true } | Change::Published { .. } | Change::Unpublished => {
             find_source(stream);
         }
-        Change::Audience { some: false } => inner::leave(stream.key()),
+        Change::Audience { some: false } => inner::forsake(stream.key()),
         Change::Header { .. } => (),
     });
     observe(|key| {
@@ -59,6 +69,7 @@ type Observer = Rc<dyn Fn(&Key)>;
 thread_local! {
     /// The priorities of this worker's sources.
     static OWN: RefCell<HashMap<Key, Vec<i32>>> = RefCell::new(HashMap::new());
+    static FULL_REPORTED: Cell<Option<u64>> = const { Cell::new(None) };
     static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
 }
 
@@ -85,6 +96,7 @@ pub struct SourceHold {
 #[derive(Debug)]
 pub struct ClientHold {
     key: Vec<u8>,
+    class: Class,
     counted: bool,
     /// Whether it was the first of its key on this machine.
     pub first: bool,
@@ -93,8 +105,8 @@ pub struct ClientHold {
 }
 
 impl ClientHold {
-    fn new(key: Vec<u8>, counted: bool, first: bool) -> Self {
-        ClientHold { key, counted, first, updates: false }
+    fn new(key: Vec<u8>, class: Class, counted: bool, first: bool) -> Self {
+        ClientHold { key, class, counted, first, updates: false }
     }
 }
 
@@ -162,13 +174,13 @@ pub fn source(key: &Key) -> Option<Remote> {
             .max_by_key(|member| member.source)
             .map(|member| Remote { pid: member.pid, priority: member.source })
     };
-    zone::update(&encode(key), best).ok().flatten()
+    member::update(&encode(key), Class::Open, best).ok().flatten()
 }
 
 /// Counts a client from outside, of a stream that the line whose id is `line` tells of.
 pub fn enter(key: &Key, line: u64) -> ClientHold {
-    let key = line_key(key, CLIENTS, line);
-    let entered = zone::update(&key, |members| {
+    let (key, class) = (line_key(key, CLIENTS, line), class_of(key));
+    let entered = member::update(&key, class, |members| {
         let present = members.iter().find(|member| member.clients > 0);
         let (first, updates) = present.map_or((true, 0), |member| (false, member.updates));
         let own = own(members);
@@ -177,10 +189,10 @@ pub fn enter(key: &Key, line: u64) -> ClientHold {
         first
     });
     match entered {
-        Ok(first) => ClientHold::new(key, true, first),
+        Ok(first) => ClientHold::new(key, class, true, first),
         Err(Full) => {
             full(&key);
-            ClientHold::new(key, false, true)
+            ClientHold::new(key, class, false, true)
         }
     }
 }
@@ -189,19 +201,27 @@ pub fn enter(key: &Key, line: u64) -> ClientHold {
 pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
     // no stream has an empty name, so this is a key of its own
     let key = encode(&Key { server: server.into(), app: app.into(), name: [].as_slice().into() });
-    enter_one_of(key, max)
+    enter_one_of(key, Class::Reserved, max)
 }
 
 /// Notes that a server is being told of a stream, by the line of the configuration whose id is
 /// `line`, and counts that as if it were a client.
 pub fn telling(key: &Key, line: u64) -> ClientHold {
-    let key = line_key(key, TELLING, line);
-    enter_one_of(key, u32::MAX).unwrap_or(ClientHold::new(Vec::new(), false, false))
+    let (key, class) = (line_key(key, TELLING, line), class_of(key));
+    enter_one_of(key, class, u32::MAX).unwrap_or(ClientHold::new(Vec::new(), class, false, false))
 }
 
 /// The same, unless a worker tells of it already.
 pub fn telling_alone(key: &Key, line: u64) -> Option<ClientHold> {
-    enter_one_of(line_key(key, TELLING, line), 1)
+    enter_one_of(line_key(key, TELLING, line), class_of(key), 1)
+}
+
+/// Players may name streams as they like; a stream that has a source is none of those.
+fn class_of(key: &Key) -> Class {
+    match has_source(key) || source(key).is_some() {
+        true => Class::Reserved,
+        false => Class::Open,
+    }
 }
 
 /// What is counted for a stream and a line: those who tell of it, and its clients.
@@ -214,8 +234,8 @@ fn line_key(key: &Key, what: u8, line: u64) -> Vec<u8> {
 }
 
 /// Counts one more of `key`, if there are fewer than `max` on this machine.
-fn enter_one_of(key: Vec<u8>, max: u32) -> Option<ClientHold> {
-    let entered = zone::update(&key, |members| {
+fn enter_one_of(key: Vec<u8>, class: Class, max: u32) -> Option<ClientHold> {
+    let entered = member::update(&key, class, |members| {
         let clients: u32 = members.iter().map(|member| member.clients).sum();
         if clients >= max {
             return false;
@@ -224,11 +244,11 @@ fn enter_one_of(key: Vec<u8>, max: u32) -> Option<ClientHold> {
         true
     });
     match entered {
-        Ok(true) => Some(ClientHold::new(key, true, false)),
+        Ok(true) => Some(ClientHold::new(key, class, true, false)),
         Ok(false) => None,
         Err(Full) => {
             full(&key);
-            Some(ClientHold::new(key, false, false))
+            Some(ClientHold::new(key, class, false, false))
         }
     }
 }
@@ -249,7 +269,7 @@ impl ClientHold {
             // nobody else is known of
             return if last { Ok(()) } else { Err(self) };
         }
-        let left = zone::update(&self.key, |members| {
+        let left = member::update(&self.key, self.class, |members| {
             let clients: u32 = members.iter().map(|member| member.clients).sum();
             let leaves = (clients <= 1) == last;
             if leaves {
@@ -272,7 +292,7 @@ impl ClientHold {
     pub fn set_updates(&mut self, updates: bool) {
         self.updates = updates;
         if self.counted {
-            let _ = zone::update(&self.key, |members| {
+            let _ = member::update(&self.key, self.class, |members| {
                 for member in members.iter_mut() {
                     member.updates = updates.into();
                 }
@@ -288,7 +308,7 @@ impl ClientHold {
             first.is_some_and(|first| first.pid == me() && first.updates != 0)
         };
         match self.counted {
-            true => zone::update(&self.key, sends).unwrap_or(self.updates),
+            true => member::update(&self.key, self.class, sends).unwrap_or(self.updates),
             false => self.updates,
         }
     }
@@ -297,7 +317,7 @@ impl ClientHold {
 impl Drop for ClientHold {
     fn drop(&mut self) {
         if self.counted {
-            let _ = zone::update(&self.key, |members| {
+            let _ = member::update(&self.key, self.class, |members| {
                 let own = own(members);
                 own.clients = own.clients.saturating_sub(1);
             });
@@ -307,7 +327,7 @@ impl Drop for ClientHold {
 
 /// Takes an interest in the stream: see [`observe`].
 pub fn interest(key: &Key) -> Interest {
-    let noted = zone::update(&encode(key), |members| own(members).interested += 1);
+    let noted = member::update(&encode(key), Class::Open, |members| own(members).interested += 1);
     if noted.is_err() {
         full(&encode(key));
     }
@@ -316,7 +336,7 @@ pub fn interest(key: &Key) -> Interest {
 
 impl Drop for Interest {
     fn drop(&mut self) {
-        let _ = zone::update(&encode(&self.key), |members| {
+        let _ = member::update(&encode(&self.key), Class::Open, |members| {
             let own = own(members);
             own.interested = own.interested.saturating_sub(1);
         });
@@ -330,7 +350,8 @@ pub fn forget(pid: i32) {
 
 /// Forgets every worker that is no more.
 pub fn forget_dead() {
-    let dead: Vec<i32> = zone::workers().into_iter().filter(|&pid| !process::alive(pid)).collect();
+    let known: BTreeSet<i32> = socket::workers().into_iter().chain(member::workers()).collect();
+    let dead: Vec<i32> = known.into_iter().filter(|&pid| !process::alive(pid)).collect();
     for &pid in &dead {
         socket::remove(pid);
     }
@@ -338,9 +359,10 @@ pub fn forget_dead() {
 }
 
 fn purge(gone: impl Fn(i32) -> bool) {
-    for key in zone::purge(gone) {
+    for key in member::purge(gone) {
         let Some(key) = decode(&key) else { continue };
-        let told = zone::update(&encode(&key), |members| interested(members)).unwrap_or_default();
+        let told = member::update(&encode(&key), Class::Open, |members| interested(members))
+            .unwrap_or_default();
         tell(&key, &told);
         tell_observer(&key);
     }
@@ -350,7 +372,7 @@ fn purge(gone: impl Fn(i32) -> bool) {
 /// changed. `None` if the zone is full.
 fn change<R>(key: &Key, f: impl FnOnce(&mut Vec<Member>) -> R) -> Option<R> {
     let encoded = encode(key);
-    let changed = zone::update(&encoded, |members| {
+    let changed = member::update(&encoded, Class::Open, |members| {
         let before = own(members).source;
         let result = f(members);
         let told = if own(members).source == before { Vec::new() } else { interested(members) };
@@ -369,10 +391,17 @@ fn change<R>(key: &Key, f: impl FnOnce(&mut Vec<Member>) -> R) -> Option<R> {
 }
 
 fn full(key: &[u8]) {
+    let now = clock::now();
+    let quiet = FULL_REPORTED.get().is_some_and(|before| now.saturating_sub(before) < REPORT_MS);
+    if quiet {
+        return;
+    }
+    FULL_REPORTED.set(Some(now));
     let name = decode(key).map(|key| key.to_string()).unwrap_or_default();
     log::error!(
         log::cycle(),
-        "rtmp: \"rtmp_zone\" is full, other workers do not see \"{name}\"; make it larger"
+        "rtmp: \"rtmp_zone\" is full, other workers do not see \"{name}\" and maybe others; \
+         make it larger"
     );
 }
 

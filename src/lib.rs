@@ -1,7 +1,7 @@
 //! The table of modules handed to nginx.
 #![allow(non_upper_case_globals)] // nginx's names where nginx sees them
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use nginx_sys::{
@@ -51,7 +51,7 @@ static mut ngx_rtmp_module: ngx_module_t = ngx_module_t {
 static mut TOP: ngx_core_module_t = ngx_core_module_t {
     name: name(c"rtmp"),
     create_conf: None,
-    init_conf: Some(conf::flv_live::ngx_rtmp_init_conf),
+    init_conf: Some(ngx_rtmp_init_conf),
 };
 static mut TOP_COMMANDS: [ngx_command_t; 2] = conf::ngx::top_commands();
 
@@ -59,8 +59,10 @@ static mut TOP_COMMANDS: [ngx_command_t; 2] = conf::ngx::top_commands();
 static mut ngx_rtmp_core_module: ngx_module_t = ngx_module_t {
     commands: (&raw const COMMANDS).cast_mut().cast(),
     type_: conf::RTMP_MODULE_TYPE,
+    init_module: Some(ngx_rtmp_init_module),
     init_process: Some(ngx_rtmp_init_process),
     exit_process: Some(ngx_rtmp_exit_process),
+    exit_master: Some(ngx_rtmp_exit_master),
     ..ngx_module_t::default()
 };
 
@@ -90,6 +92,23 @@ const fn name(name: &'static std::ffi::CStr) -> ngx_str_t {
     ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() }
 }
 
+/// All of the configuration has been read.
+unsafe extern "C" fn ngx_rtmp_init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut c_char {
+    // SAFETY: nginx calls with the cycle that it is setting up, whose configuration has been parsed.
+    conf::ngx::conf_result(nginx::guard::guard("the end of the configuration", || unsafe {
+        conf::flv_live::bind_locations(cycle)?;
+        worker::prepare(cycle)
+    }))
+}
+
+unsafe extern "C" fn ngx_rtmp_init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    nginx::guard::guard("the start of a configuration", || {
+        // SAFETY: nginx calls with the cycle that it is about to run.
+        unsafe { worker::configured(cycle) };
+    });
+    NGX_OK as ngx_int_t
+}
+
 unsafe extern "C" fn ngx_rtmp_init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     match nginx::guard::guard("the start of a worker", || worker::init(cycle)) {
         Some(Ok(())) => NGX_OK as ngx_int_t,
@@ -99,4 +118,8 @@ unsafe extern "C" fn ngx_rtmp_init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t
 
 unsafe extern "C" fn ngx_rtmp_exit_process(cycle: *mut ngx_cycle_t) {
     nginx::guard::guard("the end of a worker", || worker::exit(cycle));
+}
+
+unsafe extern "C" fn ngx_rtmp_exit_master(_cycle: *mut ngx_cycle_t) {
+    nginx::guard::guard("the end of nginx", directory::master::end);
 }

@@ -4,28 +4,55 @@ use nginx_sys::ngx_cycle_t;
 
 use crate::conf;
 use crate::directory;
+use crate::nginx::listening;
 use crate::nginx::log;
 use crate::nginx::process;
 use crate::nginx::resolver;
 use crate::nginx::task;
+use crate::nginx::zone;
 use crate::oclp;
 use crate::relay;
+use crate::session;
+
+/// A configuration has been read, and nothing holds by it yet: what it asks for is tried.
+///
+/// # Safety
+///
+/// `cycle` is being set up, and its configuration has been parsed.
+pub unsafe fn prepare(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(main) = conf::ngx::main_conf_of(cycle) else { return Ok(()) };
+        directory::master::prepare(cycle, &main)
+            .map_err(|line| log::emergency!((*cycle).log, "{line}"))
+    }
+}
+
+/// The master, or a single process, has read a configuration that will run.
+///
+/// # Safety
+///
+/// `cycle` has that configuration.
+pub unsafe fn configured(cycle: *mut ngx_cycle_t) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(main) = conf::ngx::main_conf_of(cycle).filter(|_| process::is_starting()) {
+            directory::master::commit(cycle, &main);
+        }
+    }
+}
 
 /// A worker starts.
 pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
     let Some(main) = conf::main_conf().filter(|_| process::serves()) else { return Ok(()) };
+    if process::is_worker() {
+        zone::close_descriptor();
+    }
     resolver::init(cycle);
+    listening::pause_when_full(session::ngx_rtmp_accept);
     if main.auto_pull {
         directory::watch();
-        let started = directory::start(&main.auto_pull_port);
-        if let Err(error) = started {
-            let prefix = &main.auto_pull_port;
-            log::error!(
-                log::cycle(),
-                "rtmp: no socket at \"rtmp_auto_pull_port\" {prefix}: {error}; \
-                 other workers can't play the streams of this one"
-            );
-        }
+        directory::start();
     }
     oclp::init(&main);
     relay::init();

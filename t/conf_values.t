@@ -47,8 +47,8 @@ my @bad = (
 	'max_connections -1' => 'a number from 0 to 4294967295',
 	'failed_reconnect 0' => 'a time longer than 0',
 	'rtmp_zone 1k' => 'a size from 32k to 1024m',
-	'rtmp_auto_pull_port 1935' => '"unix:" and an absolute path of at most 90 bytes',
-	'rtmp_auto_pull_port unix:here' => '"unix:" and an absolute path of at most 90 bytes',
+	'rtmp_auto_pull_port 1935' => '"unix:" and an absolute path of at most 75 bytes',
+	'rtmp_auto_pull_port unix:here' => '"unix:" and an absolute path of at most 75 bytes',
 
 	'allow somebody' => $net,
 	'allow 10.0.0.0/33' => $net,

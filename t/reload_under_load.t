@@ -84,7 +84,7 @@ $_->{publisher}->close() for @streams;
 
 ok((wait_for { WORKERS == (() = worker_pids($t)) } 20 * $SLOW),
 	'old workers leave when their sessions have ended');
-ok((wait_for { WORKERS * 2 == (() = glob($t->testdir() . '/inner.*')) }),
+ok((wait_for { WORKERS * 2 == (() = inner_sockets($t)) }),
 	'and take their sockets along');
 
 # new workers have the descriptors that the first ones had

@@ -83,7 +83,7 @@ kill 'KILL', $idle;
 my @left;
 ok(wait_for {
 	my %alive = map { $_ => 1 } worker_pids($t);
-	@left = grep { /inner\.(\d+)/ && !$alive{$1} } glob($t->testdir() . '/inner.*');
+	@left = grep { m{/(\d+)\.\w+(?:\.w)?$} && !$alive{$1} } inner_sockets($t);
 	keys %alive == 4 && !@left;
 }, 'the sockets of the dead are removed') or diag("left: @left");
 

@@ -11,15 +11,17 @@ settings! {
         pub zone_size: usize,
         /// Whether players find streams that other workers hold.
         pub auto_pull: bool,
-        /// Path prefix of the workers' own sockets, through which they pull from each other.
+        /// With what the path begins of the directory that has the workers' own sockets, through which
+        /// they pull from each other.
         pub auto_pull_port: String,
     }
 }
 
 /// A slab pool of less than eight pages holds next to nothing; nginx's own zones ask for as much.
 const ZONE_SIZES: std::ops::RangeInclusive<usize> = 32 << 10..=1 << 30;
-/// `sun_path` holds 108 bytes: the prefix, `.`, a process id and a final zero must fit.
-const PREFIX_MAX: usize = 90;
+/// `sun_path` holds 108 bytes: the prefix, what follows it in the name of the directory, the name of
+/// a socket there and a final zero must fit.
+const PREFIX_MAX: usize = 75;
 
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[

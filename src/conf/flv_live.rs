@@ -12,7 +12,7 @@ use std::rc::Rc;
 use nginx_sys::{
     ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
     ngx_http_core_module, ngx_http_module, ngx_http_request_t, ngx_str_t, ngx_uint_t,
-    NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_LOG_EMERG,
+    NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
 };
 
 use super::ngx::{conf_result, main_conf_of, Address, Cf};
@@ -274,29 +274,27 @@ unsafe fn place(cf: *mut ngx_conf_t) -> String {
 }
 
 /// All of the configuration has been read: binds the locations to the addresses.
-pub unsafe extern "C" fn ngx_rtmp_init_conf(
-    cycle: *mut ngx_cycle_t,
-    _conf: *mut c_void,
-) -> *mut c_char {
-    conf_result(guard("the end of the configuration", || {
-        // SAFETY: the cycle is being set up; its configuration has been parsed, and modules have
-        // their numbers.
-        let (main, locations) = unsafe {
-            let http = *(*cycle).conf_ctx.add(ngx_http_module.index);
-            let Some(http) = http.cast::<ngx_http_conf_ctx_t>().as_ref() else { return Ok(()) };
-            let ours = *http.main_conf.add(crate::ngx_rtmp_http_module.ctx_index);
-            let Some(ours) = ours.cast::<HttpMain>().as_ref() else { return Ok(()) };
-            (main_conf_of(cycle), ours.locations.borrow().clone())
-        };
-        let listens = main.as_ref().map(|main| main.listens.as_slice()).unwrap_or_default();
-        for location in locations {
-            location.bind(listens).map_err(|line| {
-                // SAFETY: the log of a cycle that is being set up.
-                log::write(NGX_LOG_EMERG as usize, unsafe { (*cycle).log }, format_args!("{line}"));
-            })?;
-        }
-        Ok(())
-    }))
+///
+/// # Safety
+///
+/// `cycle` is being set up, and its configuration has been parsed.
+pub unsafe fn bind_locations(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
+    // SAFETY: the caller's promise; modules have their numbers.
+    let (main, locations) = unsafe {
+        let http = *(*cycle).conf_ctx.add(ngx_http_module.index);
+        let Some(http) = http.cast::<ngx_http_conf_ctx_t>().as_ref() else { return Ok(()) };
+        let ours = *http.main_conf.add(crate::ngx_rtmp_http_module.ctx_index);
+        let Some(ours) = ours.cast::<HttpMain>().as_ref() else { return Ok(()) };
+        (main_conf_of(cycle), ours.locations.borrow().clone())
+    };
+    let listens = main.as_ref().map(|main| main.listens.as_slice()).unwrap_or_default();
+    for location in locations {
+        location.bind(listens).map_err(|line| {
+            // SAFETY: the log of a cycle that is being set up.
+            log::emergency!(unsafe { (*cycle).log }, "{line}");
+        })?;
+    }
+    Ok(())
 }
 
 /// The directive of the location that a request was found to be for.

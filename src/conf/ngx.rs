@@ -24,7 +24,6 @@ use super::{MainConf, RTMP_MODULE_TYPE, TABLES};
 use crate::nginx::file::LogFile;
 use crate::nginx::guard::guard;
 use crate::nginx::sys::{NGX_CONF_ERROR, NGX_NO_RESOLVER};
-use crate::nginx::zone;
 
 /// What nginx sees as the configuration context inside the `rtmp` block. Its parser reads a
 /// pointer at the offset that a command names, which is zero for all of ours: `no_conf`.
@@ -104,8 +103,6 @@ unsafe extern "C" fn ngx_rtmp_block(
         cf.parse_block(Some(&context), inside)?;
         let main =
             context.parse.into_inner().finish().or_else(|err| cf.refuse(directive.name(), &err))?;
-        // SAFETY: nginx is reading this configuration.
-        unsafe { zone::configure(cf.0.as_ptr(), main.zone_size) }.ok_or(())?;
         *slot = cf.keep(Rc::new(main)).ok_or(())?;
         Ok(())
     }))
@@ -144,7 +141,7 @@ unsafe fn directive_of(cmd: *mut ngx_command_t) -> &'static Directive {
 }
 
 /// `None` stands for a panic, which guard has logged.
-pub(super) fn conf_result(result: Option<Result<(), ()>>) -> *mut c_char {
+pub fn conf_result(result: Option<Result<(), ()>>) -> *mut c_char {
     match result {
         Some(Ok(())) => ptr::null_mut(),
         Some(Err(())) | None => NGX_CONF_ERROR as *mut c_char,

@@ -1,9 +1,10 @@
 //! Pulls between the workers of one machine, also of different generations: a worker whose players
 //! want a stream takes it from the one that has its source, once, as long as they want it.
 //!
-//! The request is the stream's key behind its length; the answer is the stream as FLV, until
-//! the source or the puller leaves. Nothing is decided here: the source's worker has let it in, and
-//! the players' worker them.
+//! The puller says a number; the other one answers with its own number and a proof over both that it
+//! shares the zone. Then the puller asks: its proof, and the stream's key behind its length. What comes
+//! is the stream as FLV, until the source or the puller leaves. Nothing is decided here: the
+//! source's worker has let it in, and the players' worker them.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -16,32 +17,39 @@ use rtmp_protocol::chunk::MAX_MESSAGE;
 use rtmp_protocol::flv::{self, FlvReader};
 use rtmp_protocol::message;
 
-use super::{decode, encode, path, Interest, Remote};
+use super::proof::{self, Purpose};
+use super::socket::path;
+use super::{decode, encode, Interest, Remote};
 use crate::conf::ngx::Address;
 use crate::live::{
     self, Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
     Subscriber, Subscription,
 };
+use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
-use crate::nginx::peer;
+use crate::nginx::peer::{self, AsyncConn};
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, Task};
 use crate::relay;
 
-/// A request: a key of three names that clients are held to, and their lengths.
-const MAX_REQUEST: usize = 4096;
+/// What a puller says: its number, its proof, and a key of three names that clients are held to with
+/// its length.
+const MAX_REQUEST: usize = 2 * proof::SIZE + 4096;
+/// A connection that has not asked for a stream by then is nobody's.
+const REQUEST_MS: u64 = 5000;
 /// The timer that tells nginx that a connection is in use.
 const KEEP_MS: u64 = 60_000;
-/// How long another worker may take to accept: it is on this machine, but may be busy.
+/// How long another worker may take to answer: it is on this machine, but may be busy.
 const CONNECT_MS: u64 = 1000;
 /// Read at once: a merged write of a fast stream.
 const READ_BUFFER: usize = 64 * 1024;
 /// Pulls that could not begin are tried again after so long: the word of a change may have come
-/// before the change.
+/// before the change. Each time that it fails takes twice as long, up to the second.
 const RETRY_MS: u64 = 20;
+const MAX_RETRY_MS: u64 = 1000;
 
 /// A script tag that only workers say to each other: the stream's players are to leave.
 const NOT_FOUND: &[u8] = b"\x02\x00\x0fngxRtmpNotFound";
@@ -53,6 +61,8 @@ struct Feed {
     conn: Connection,
     this: Weak<Feed>,
     request: RefCell<Vec<u8>>,
+    /// What this worker has answered to the puller's number.
+    answered: Cell<Option<[u8; proof::SIZE]>>,
     subscription: RefCell<Option<Subscription>>,
     /// The players are to be told that there is no such stream.
     not_found: Cell<bool>,
@@ -70,6 +80,7 @@ pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
             conn,
             this: this.clone(),
             request: RefCell::default(),
+            answered: Cell::new(None),
             subscription: RefCell::default(),
             not_found: Cell::new(false),
             keep: OnceCell::new(),
@@ -83,7 +94,7 @@ pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
                 }
             })
         });
-        keep.set_timer(KEEP_MS);
+        keep.set_timer(REQUEST_MS);
         feed.conn.set_handler(feed.clone());
         feed.readable();
     });
@@ -91,6 +102,9 @@ pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
 
 impl Feed {
     fn keep(&self) {
+        if self.subscription.borrow().is_none() && self.ending.borrow().is_none() {
+            return self.finalize();
+        }
         if let Some(keep) = self.keep.get() {
             keep.set_timer(KEEP_MS);
         }
@@ -111,7 +125,27 @@ impl Feed {
             if self.request.borrow().len() > MAX_REQUEST {
                 return Err(io::ErrorKind::InvalidData.into());
             }
+            self.prove()?;
             self.subscribe()?;
+        }
+    }
+
+    /// Answers the puller's number.
+    fn prove(&self) -> io::Result<()> {
+        let request = self.request.borrow();
+        let Some((theirs, _)) = request.split_first_chunk::<{ proof::SIZE }>() else {
+            return Ok(());
+        };
+        if self.answered.get().is_some() {
+            return Ok(());
+        }
+        let own = proof::nonce().ok_or(io::ErrorKind::Other)?;
+        let proof = proof::of(Purpose::Source, &[theirs, &own]).ok_or(io::ErrorKind::Other)?;
+        self.answered.set(Some(own));
+        // a socket that was just accepted takes as little at once
+        match self.conn.send(&[own, proof].concat())? {
+            n if n == 2 * proof::SIZE => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
         }
     }
 
@@ -119,10 +153,20 @@ impl Feed {
     fn subscribe(self: &Rc<Self>) -> io::Result<()> {
         let key = {
             let request = self.request.borrow();
-            let Some((len, key)) = request.split_first_chunk::<4>() else { return Ok(()) };
+            let Some((theirs, rest)) = request.split_first_chunk::<{ proof::SIZE }>() else {
+                return Ok(());
+            };
+            let Some((proof, rest)) = rest.split_first_chunk::<{ proof::SIZE }>() else {
+                return Ok(());
+            };
+            let Some((len, key)) = rest.split_first_chunk::<4>() else { return Ok(()) };
             if self.subscription.borrow().is_some() || key.len() < u32::from_be_bytes(*len) as usize
             {
                 return Ok(());
+            }
+            let own = self.answered.get().ok_or(io::ErrorKind::InvalidData)?;
+            if !proof::holds(Purpose::Pull, &[theirs, &own, key], proof) {
+                return Err(io::ErrorKind::PermissionDenied.into());
             }
             decode(key).ok_or(io::ErrorKind::InvalidData)?
         };
@@ -268,7 +312,12 @@ pub fn look(stream: &Rc<Stream>) -> bool {
 }
 
 /// The last player has left.
-pub fn leave(key: &Key) {
+pub fn forsake(key: &Key) {
+    FAILED.with_borrow_mut(|failed| failed.remove(key));
+    leave(key);
+}
+
+fn leave(key: &Key) {
     PULLS.with_borrow_mut(|pulls| pulls.remove(key));
 }
 
@@ -282,36 +331,93 @@ async fn pull(stream: Weak<Stream>, key: Key, from: Remote) {
     let fed = feed_from(&stream, &key, from).await;
     // nothing is waited for any more, so this task may go
     leave(&key);
-    AGAIN.with_borrow_mut(|again| again.push(stream));
-    let Err(error) = fed else { return LOOK_AGAIN.with(Event::post) };
-    log::info!(log::cycle(), "rtmp: pull of \"{key}\" from worker {} failed: {error}", from.pid);
+    let Err(error) = fed else {
+        FAILED.with_borrow_mut(|failed| failed.remove(&key));
+        AGAIN.with_borrow_mut(|again| again.push((0, stream)));
+        return LOOK_AGAIN.with(Event::post);
+    };
+    let failures = FAILED.with_borrow_mut(|failed| {
+        let failures = failed.entry(key.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    });
+    if failures == 1 {
+        log::info!(
+            log::cycle(),
+            "rtmp: pull of \"{key}\" from worker {} failed: {error}",
+            from.pid
+        );
+    }
     if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
         super::forget_dead();
     }
-    LOOK_AGAIN.with(|again| again.set_timer(RETRY_MS));
+    let delay = (RETRY_MS << (failures - 1).min(8)).min(MAX_RETRY_MS);
+    AGAIN.with_borrow_mut(|again| again.push((clock::now() + delay, stream)));
+    look_again_in_time();
 }
 
 thread_local! {
-    static AGAIN: RefCell<Vec<Weak<Stream>>> = const { RefCell::new(Vec::new()) };
-    static LOOK_AGAIN: Event = Event::new(|| {
-        for stream in AGAIN.take().iter().filter_map(Weak::upgrade) {
-            if stream.players() > 0 && !look(&stream) {
-                // that worker pulled it for all: now it is up to this one
-                relay::pull::resume(&stream);
-            }
-        }
+    /// Streams that are to be looked for again, and when.
+    static AGAIN: RefCell<Vec<(u64, Weak<Stream>)>> = const { RefCell::new(Vec::new()) };
+    static LOOK_AGAIN: Event = Event::new(look_again);
+    /// How often in a row the pull of a stream has failed.
+    static FAILED: RefCell<HashMap<Key, u32>> = RefCell::new(HashMap::new());
+}
+
+fn look_again() {
+    let now = clock::now();
+    let due: Vec<_> = AGAIN.with_borrow_mut(|again| {
+        let (due, later) = again.drain(..).partition(|(at, _)| *at <= now);
+        *again = later;
+        due
     });
+    for stream in due.iter().filter_map(|(_, stream)| stream.upgrade()) {
+        if stream.players() > 0 && !look(&stream) {
+            // that worker pulled it for all: now it is up to this one
+            relay::pull::resume(&stream);
+        }
+    }
+    look_again_in_time();
+}
+
+fn look_again_in_time() {
+    let next = AGAIN.with_borrow(|again| again.iter().map(|(at, _)| *at).min());
+    if let Some(at) = next {
+        LOOK_AGAIN.with(|event| event.set_timer(at.saturating_sub(clock::now())));
+    }
+}
+
+/// Connects to another worker and asks it for the stream, once it is known to be one.
+async fn ask(key: &Key, from: Remote) -> io::Result<AsyncConn> {
+    let path = path(from.pid).ok_or(io::ErrorKind::NotFound)?;
+    let address = Address::Unix(path.into_os_string().into_encoded_bytes());
+    let conn = peer::connect(&address).await?;
+    let own = proof::nonce().ok_or(io::ErrorKind::Other)?;
+    conn.write_all(&own).await?;
+    let mut answer = [0; 2 * proof::SIZE];
+    let mut len = 0;
+    while let Some(rest) = answer.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match conn.read(rest).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => len += n,
+        }
+    }
+    let (theirs, proof) = answer.split_at(proof::SIZE);
+    if !proof::holds(Purpose::Source, &[&own, theirs], proof) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the socket is not that of a worker of this nginx",
+        ));
+    }
+    let key = encode(key);
+    let proof = proof::of(Purpose::Pull, &[&own, theirs, &key]).ok_or(io::ErrorKind::Other)?;
+    let len = (key.len() as u32).to_be_bytes();
+    conn.write_all(&[proof.as_slice(), &len, &key].concat()).await?;
+    Ok(conn)
 }
 
 async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result<()> {
-    let address = Address::Unix(path(from.pid).into_os_string().into_encoded_bytes());
-    let conn = task::timeout(CONNECT_MS, peer::connect(&address))
-        .await
-        .ok_or(io::ErrorKind::TimedOut)??;
-    let key = encode(key);
-    let mut request = (key.len() as u32).to_be_bytes().to_vec();
-    request.extend(key);
-    conn.write_all(&request).await?;
+    let conn = task::timeout(CONNECT_MS, ask(key, from)).await.ok_or(io::ErrorKind::TimedOut)??;
 
     let mut feed = Feeding { stream: stream.clone(), from, publication: None };
     let mut reader = FlvReader::new(MAX_MESSAGE);
@@ -333,7 +439,10 @@ async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        fed = true;
+        if !fed {
+            fed = true;
+            FAILED.with_borrow_mut(|failed| failed.remove(key));
+        }
         let mut input = &buffer[..kept + n];
         while let Some(tag) = reader.read(&mut input).map_err(io::Error::other)? {
             feed.tag(&tag)?;

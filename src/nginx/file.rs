@@ -54,3 +54,28 @@ impl LogFile {
         Path::new(OsStr::from_bytes(name))
     }
 }
+
+/// What a lock on a file lets others do. It is advisory, and ends with the last descriptor that was
+/// copied from the one that it was taken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Others may hold such a lock, too.
+    Shared,
+    /// Nobody else holds any.
+    Alone,
+}
+
+/// Takes a lock on a file or a directory, or changes the one that is held: at once or not at all.
+pub fn lock(file: &std::fs::File, lock: Lock) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let operation = match lock {
+        Lock::Shared => libc::LOCK_SH,
+        Lock::Alone => libc::LOCK_EX,
+    };
+    // SAFETY: the descriptor is open.
+    match unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

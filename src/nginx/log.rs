@@ -11,6 +11,12 @@ pub fn cycle() -> Log {
     unsafe { (*ngx_cycle).log }
 }
 
+/// Writes a line: nginx does not start.
+macro_rules! emergency {
+    ($log:expr, $($arg:tt)+) => {
+        $crate::nginx::log::write(::nginx_sys::NGX_LOG_EMERG as usize, $log, format_args!($($arg)+))
+    };
+}
 /// Writes a line: a worker is in danger, or has a bug.
 macro_rules! alert {
     ($log:expr, $($arg:tt)+) => {
@@ -42,7 +48,7 @@ macro_rules! info {
     };
 }
 #[allow(unused_imports)]
-pub(crate) use {alert, error, info, notice, warning};
+pub(crate) use {alert, emergency, error, info, notice, warning};
 
 /// Writes one line at `level` if the log takes that level.
 pub fn write(level: usize, log: Log, line: std::fmt::Arguments<'_>) {

@@ -14,12 +14,13 @@ use std::task::{Context, Poll, Waker};
 use nginx_sys::{
     ngx_close_connection, ngx_create_pool, ngx_destroy_pool, ngx_event_connect_peer,
     ngx_event_get_peer, ngx_log_t, ngx_peer_connection_t, ngx_pool_t, ngx_str_t, sockaddr,
-    NGX_AGAIN, NGX_DECLINED, NGX_LOG_ALERT, NGX_OK,
+    NGX_AGAIN, NGX_DECLINED, NGX_LOG_EMERG, NGX_OK,
 };
 
 use crate::conf::ngx::Address;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
+use crate::nginx::listening;
 use crate::nginx::log;
 use crate::nginx::task;
 
@@ -148,6 +149,9 @@ struct Prepared {
 
 fn prepare(address: &Address) -> io::Result<Prepared> {
     let (storage, socklen) = raw_address(address)?;
+    if !listening::is_connection_free() {
+        return Err(io::Error::other(NO_CONNECTION));
+    }
     let pool = Pool::new()?;
     let raw = pool.keep(storage)?.cast::<sockaddr>();
     let text = text(address);
@@ -156,8 +160,8 @@ fn prepare(address: &Address) -> io::Result<Prepared> {
     let name = pool.keep(name.ok_or(io::ErrorKind::OutOfMemory)?)?;
     // SAFETY: the cycle's log is live.
     let mut own_log: ngx_log_t = unsafe { *log::cycle() };
-    // a refused connect is silent here: the caller says it, together with what it was for
-    let log_level = mem::replace(&mut own_log.log_level, NGX_LOG_ALERT as usize);
+    // what fails is silent here: the caller says it, together with what it was for
+    let log_level = mem::replace(&mut own_log.log_level, NGX_LOG_EMERG as usize);
     let log = pool.keep(own_log)?;
     Ok(Prepared { pool, raw, socklen, name, log, log_level })
 }

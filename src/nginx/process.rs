@@ -4,8 +4,9 @@ use std::ffi::CStr;
 use std::ptr;
 
 use nginx_sys::{
-    ngx_cached_http_log_iso8601, ngx_cached_http_log_time, ngx_cycle, ngx_str_t, ngx_timeofday,
-    ngx_worker, NGINX_VERSION, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
+    ngx_cached_http_log_iso8601, ngx_cached_http_log_time, ngx_core_conf_t, ngx_core_module,
+    ngx_cycle, ngx_cycle_t, ngx_str_t, ngx_timeofday, ngx_worker, NGINX_VERSION,
+    NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
 };
 
 /// This worker's number, from 0.
@@ -19,6 +20,47 @@ pub fn serves() -> bool {
     // SAFETY: a plain word, set before the process runs.
     let process = unsafe { nginx_sys::ngx_process } as u32;
     process == NGX_PROCESS_WORKER || process == NGX_PROCESS_SINGLE
+}
+
+/// Whether this process is one of several workers of a master.
+pub fn is_worker() -> bool {
+    // SAFETY: a plain word, set before the process runs.
+    unsafe { nginx_sys::ngx_process as u32 == NGX_PROCESS_WORKER }
+}
+
+/// Whether this process reads a configuration to run by it, and not to test it or to send a signal.
+pub fn is_starting() -> bool {
+    // SAFETY: plain words, set before a configuration is read.
+    unsafe {
+        nginx_sys::ngx_test_config == 0 && nginx_sys::ngx_process as u32 != NGX_PROCESS_SIGNALLER
+    }
+}
+
+/// Whether this process only tests a configuration.
+pub fn is_testing() -> bool {
+    // SAFETY: a plain word, set before a configuration is read.
+    unsafe { nginx_sys::ngx_test_config != 0 }
+}
+
+/// The user that this process has the rights of.
+pub fn user() -> u32 {
+    // SAFETY: it never fails.
+    unsafe { libc::geteuid() }
+}
+
+/// The user and the group that the workers of a configuration will be of; `None` if they will be
+/// of the same as this process.
+///
+/// # Safety
+///
+/// `cycle` has the configuration of nginx's core.
+pub unsafe fn worker_user(cycle: *mut ngx_cycle_t) -> Option<(u32, u32)> {
+    // SAFETY: the caller's promise.
+    let core: *const ngx_core_conf_t =
+        unsafe { (*(*cycle).conf_ctx.add(ngx_core_module.index)).cast() };
+    // SAFETY: as above.
+    let core = unsafe { core.as_ref()? };
+    (user() == 0).then_some((core.user, core.group))
 }
 
 /// Whether there is a process of this id.

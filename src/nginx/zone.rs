@@ -1,345 +1,391 @@
-//! A table in shared memory: what the workers, of all generations, know of each key.
+//! Memory that the workers of all generations share, and a table in it: see [`shared_table`].
 //!
-//! Each key has a list of members, one a worker. A change is: take the lock that nginx releases
-//! for a worker which dies with it, copy the list out, change it in plain code, write it back. A
-//! list that nobody is in takes no memory.
+//! It is a file without a name, not one of nginx's zones: those are lost when their size changes, and
+//! when a new binary takes over. Its descriptor goes with the master into the next binary, by a
+//! number in the environment, as listening sockets do. The lock over it is one that the kernel gives
+//! to the next when its holder has died.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::mem::size_of;
-use std::ptr::{self, addr_of_mut, NonNull};
+use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::io;
+use std::mem;
+use std::os::fd::RawFd;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nginx_sys::{
-    ngx_conf_t, ngx_cycle, ngx_int_t, ngx_shared_memory_add, ngx_shm_zone_t, ngx_shmtx_lock,
-    ngx_shmtx_unlock, ngx_slab_alloc_locked, ngx_slab_calloc_locked, ngx_slab_free_locked,
-    ngx_slab_pool_t, ngx_str_t, NGX_ERROR, NGX_OK,
+    ngx_array_push, ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_cycle_t, ngx_inherited,
+    ngx_str_t,
 };
+use shared_table::{Class, Full, Root, Table, SPARE};
 
 use crate::nginx::log;
+use crate::nginx::random;
 
-/// What a worker says of a key. Plain numbers, since other processes read them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub pid: i32,
-    /// Clients from outside that it serves.
-    pub clients: u32,
-    /// The priority of its source; [`NO_SOURCE`] = it has none.
-    pub source: i32,
-    /// Whether the worker is told when sources come and go.
-    pub interested: u32,
-    /// Whether those who ask for it are told that the key goes on; 0 or 1.
-    pub updates: u32,
-}
-
-/// [`Member::source`] of a worker that has none.
-pub const NO_SOURCE: i32 = i32::MIN;
-
-impl Member {
-    /// A worker that has nothing to do with the key yet.
-    pub fn new(pid: i32) -> Self {
-        Member { pid, clients: 0, source: NO_SOURCE, interested: 0, updates: 0 }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.clients == 0 && self.source == NO_SOURCE && self.interested == 0
-    }
-}
-
-/// The zone has no room for another key.
-#[derive(Debug)]
-pub struct Full;
-
-/// Marks a zone that this layout was written into: another version of the module must not read it.
-const LAYOUT: u64 = 0x6e67_7872_746d_7002;
-/// Bytes of the zone for each slot of the hash table: about what a key with one member takes.
+/// Marks memory of this layout: a version of the module that has another must not read it.
+const LAYOUT: u64 = 0x6e67_7872_746d_7003;
+/// Bytes of the zone for each slot of the table: about what a stream with one worker takes.
 const BYTES_A_SLOT: usize = 256;
-
-/// The zone's name, in nginx's log.
-const NAME: &std::ffi::CStr = c"ngx_rtmp_directory";
+/// A zone may grow later, and the number of its slots stays.
+const SLOTS: std::ops::RangeInclusive<usize> = 4096..=1 << 20;
+const PAGE: usize = 4096;
+/// The variable that tells the next binary the descriptor.
+const VARIABLE: &str = "NGX_RTMP_ZONE";
 
 #[repr(C)]
-struct Root {
+struct Header {
     layout: u64,
-    slots: usize,
-    table: *mut *mut Entry,
+    slots: u64,
+    /// Cells of the file. It only ever grows.
+    cells: AtomicU64,
+    secret: [u8; 32],
+    lock: UnsafeCell<libc::pthread_mutex_t>,
+    root: Root,
 }
 
-/// A key's entry; the members and then the key's bytes follow it.
-#[repr(C)]
-struct Entry {
-    next: *mut Entry,
-    hash: u64,
-    members: u32,
-    room: u32,
-    key_len: usize,
+/// What is known of the zone in this process.
+struct Zone {
+    fd: Cell<RawFd>,
+    header: NonNull<Header>,
+    slots: &'static [AtomicU32],
+    cells: Cell<&'static [shared_table::Cell]>,
 }
 
-/// Asks nginx for the zone while it reads a configuration. A zone of the same size goes on into the
-/// next generation of workers.
-///
-/// # Safety
-///
-/// `cf` is the configuration being read.
-pub unsafe fn configure(cf: *mut ngx_conf_t, size: usize) -> Option<()> {
-    let mut name = ngx_str_t { len: NAME.count_bytes(), data: NAME.as_ptr().cast_mut().cast() };
-    // SAFETY: the caller's promise; the name is static, and the zone is nginx's own.
-    unsafe {
-        let zone = ngx_shared_memory_add(cf, addr_of_mut!(name), size, tag());
-        if zone.is_null() {
-            return None;
-        }
-        (*zone).init = Some(init);
+thread_local! {
+    static ZONE: OnceCell<Zone> = const { OnceCell::new() };
+}
+
+fn round_up(bytes: usize) -> usize {
+    bytes.div_ceil(PAGE) * PAGE
+}
+
+fn last_error<T>() -> io::Result<T> {
+    Err(io::Error::last_os_error())
+}
+
+impl Zone {
+    /// Where the cells begin in the file.
+    fn cells_at(slots: usize) -> usize {
+        round_up(size_of::<Header>() + slots * size_of::<AtomicU32>())
     }
-    Some(())
-}
 
-/// The zone of the running configuration. Looked up each time: the master may have read other
-/// configurations and refused them, and at the end of a worker there is none any more.
-fn zone() -> Option<NonNull<ngx_shm_zone_t>> {
-    // SAFETY: nginx's list of the cycle's zones: parts of `nelts` elements each.
-    unsafe {
-        let mut part = &raw const (*ngx_cycle).shared_memory.part;
-        while let Some(now) = part.as_ref() {
-            let zones = now.elts.cast::<ngx_shm_zone_t>();
-            for zone in (0..now.nelts).map(|i| zones.add(i)) {
-                if (*zone).tag == tag() {
-                    return NonNull::new(zone);
-                }
+    fn create(size: usize) -> io::Result<Zone> {
+        let secret = random::secret()?;
+        let key = random::secret()?;
+        let slots = (size / BYTES_A_SLOT).clamp(*SLOTS.start(), *SLOTS.end());
+        // SAFETY: plain system calls. The descriptor is to outlive an exec, so it is not marked for
+        // closing; the file can't be cut short under those who have mapped it.
+        let fd = unsafe {
+            let fd = libc::memfd_create(c"ngx_rtmp_zone".as_ptr(), libc::MFD_ALLOW_SEALING);
+            if fd == -1
+                || libc::ftruncate(fd, Zone::cells_at(slots) as libc::off_t) == -1
+                || libc::fcntl(fd, libc::F_ADD_SEALS, libc::F_SEAL_SHRINK) == -1
+            {
+                return last_error();
             }
-            part = now.next;
+            fd
+        };
+        let mapped = map(fd, Zone::cells_at(slots))?;
+        let header: *mut Header = mapped.cast().as_ptr();
+        // SAFETY: the mapping is new, of zeroes, page-aligned and large enough; nobody else has it.
+        unsafe {
+            (*header).layout = LAYOUT;
+            (*header).slots = slots as u64;
+            (*header).secret = secret;
+            let mut shared: libc::pthread_mutexattr_t = mem::zeroed();
+            libc::pthread_mutexattr_init(&mut shared);
+            libc::pthread_mutexattr_setpshared(&mut shared, libc::PTHREAD_PROCESS_SHARED);
+            libc::pthread_mutexattr_setrobust(&mut shared, libc::PTHREAD_MUTEX_ROBUST);
+            libc::pthread_mutex_init((*header).lock.get(), &shared);
+            libc::pthread_mutexattr_destroy(&mut shared);
         }
+        let zone = Zone::over(fd, mapped, slots);
+        let [key @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = key;
+        Table::new(zone.root(), zone.slots, &[]).set_key(key);
+        Ok(zone)
     }
-    None
+
+    /// The zone of the master before this one, or of the module that was loaded before this one.
+    fn inherit(fd: RawFd) -> io::Result<Zone> {
+        // SAFETY: plain system calls; a descriptor that is not what it should be fails one of them.
+        let size = unsafe {
+            let seals = libc::fcntl(fd, libc::F_GET_SEALS);
+            if seals == -1 || seals & libc::F_SEAL_SHRINK == 0 {
+                return Err(io::Error::other("it is no such file"));
+            }
+            let mut stat: libc::stat = mem::zeroed();
+            if libc::fstat(fd, &mut stat) == -1 {
+                return last_error();
+            }
+            stat.st_size as usize
+        };
+        if size < size_of::<Header>() {
+            return Err(io::Error::other("it is no such file"));
+        }
+        let mapped = map(fd, size_of::<Header>())?;
+        // SAFETY: the file has a header, which was written before anybody could inherit it.
+        let (layout, slots) = unsafe {
+            let header: *const Header = mapped.cast().as_ptr();
+            ((*header).layout, (*header).slots as usize)
+        };
+        // SAFETY: nothing points to this mapping.
+        unsafe { libc::munmap(mapped.as_ptr(), size_of::<Header>()) };
+        if layout != LAYOUT || !SLOTS.contains(&slots) || size < Zone::cells_at(slots) {
+            return Err(io::Error::other("another version of the module laid it out"));
+        }
+        Ok(Zone::over(fd, map(fd, Zone::cells_at(slots))?, slots))
+    }
+
+    /// `mapped` is the file up to its cells.
+    fn over(fd: RawFd, mapped: NonNull<libc::c_void>, slots: usize) -> Zone {
+        let header: NonNull<Header> = mapped.cast();
+        // SAFETY: the slots are behind the header; the mapping stays to the end of the process.
+        let slots = unsafe { std::slice::from_raw_parts(header.add(1).cast().as_ptr(), slots) };
+        Zone { fd: Cell::new(fd), header, slots, cells: Cell::new(&[]) }
+    }
+
+    fn root(&self) -> &'static Root {
+        // SAFETY: the header stays mapped, and what is in a root may change at any time.
+        unsafe { &(*self.header.as_ptr()).root }
+    }
+
+    fn file_cells(&self) -> &AtomicU64 {
+        // SAFETY: as above.
+        unsafe { &(*self.header.as_ptr()).cells }
+    }
+
+    /// Makes the file as large as a zone of `size` bytes needs. Call it with the lock held.
+    fn grow(&self, size: usize) -> io::Result<()> {
+        let size_of_cell = size_of::<shared_table::Cell>();
+        let cells = size / size_of_cell + SPARE as usize;
+        if cells as u64 <= self.file_cells().load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let end = Zone::cells_at(self.slots.len()) + round_up(cells * size_of_cell);
+        // SAFETY: a plain system call.
+        if unsafe { libc::ftruncate(self.fd.get(), end as libc::off_t) } == -1 {
+            return last_error();
+        }
+        self.file_cells().store(cells as u64, Ordering::Relaxed);
+        self.map_cells()
+    }
+
+    /// Maps the cells that came with a larger size. Call it with the lock held, so that nobody uses
+    /// the old mapping.
+    fn map_cells(&self) -> io::Result<()> {
+        let have = self.cells.get();
+        let cells = self.file_cells().load(Ordering::Relaxed) as usize;
+        if cells == have.len() {
+            return Ok(());
+        }
+        let bytes = |cells: usize| round_up(cells * size_of::<shared_table::Cell>());
+        // SAFETY: the file is as large as its header says. Where there is a mapping, it is the one
+        // made here, and no reference into it lives while the lock is not held by a change.
+        let at = unsafe {
+            match have.is_empty() {
+                true => libc::mmap(
+                    ptr::null_mut(),
+                    bytes(cells),
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_SHARED,
+                    self.fd.get(),
+                    Zone::cells_at(self.slots.len()) as libc::off_t,
+                ),
+                false => libc::mremap(
+                    have.as_ptr().cast_mut().cast(),
+                    bytes(have.len()),
+                    bytes(cells),
+                    libc::MREMAP_MAYMOVE,
+                ),
+            }
+        };
+        if at == libc::MAP_FAILED {
+            return last_error();
+        }
+        // SAFETY: as large as that, page-aligned, and zeroes are cells.
+        self.cells.set(unsafe { std::slice::from_raw_parts(at.cast(), cells) });
+        Ok(())
+    }
+
+    /// Takes the lock, and puts right what a holder who died has left.
+    fn lock(&self) -> io::Result<Locked<'_>> {
+        // SAFETY: the lock was made with the zone, and it stays where it is.
+        let rc = unsafe {
+            let lock = (*self.header.as_ptr()).lock.get();
+            let rc = libc::pthread_mutex_lock(lock);
+            if rc == libc::EOWNERDEAD {
+                libc::pthread_mutex_consistent(lock);
+            }
+            rc
+        };
+        if rc != 0 && rc != libc::EOWNERDEAD {
+            return Err(io::Error::from_raw_os_error(rc));
+        }
+        let locked = Locked(self);
+        self.map_cells()?;
+        if rc == libc::EOWNERDEAD {
+            log::warning!(log::cycle(), "rtmp: a worker died while it changed \"rtmp_zone\"");
+            locked.table().sweep();
+        }
+        Ok(locked)
+    }
 }
 
-/// What nginx knows by whose zone it is: an address of ours.
-fn tag() -> *mut std::ffi::c_void {
-    (&raw mut crate::ngx_rtmp_module).cast()
-}
-
-unsafe extern "C" fn init(zone: *mut ngx_shm_zone_t, old: *mut std::ffi::c_void) -> ngx_int_t {
-    // SAFETY: nginx calls this once for each zone it has mapped, before there are workers.
-    let ok = unsafe {
-        let pool: *mut ngx_slab_pool_t = (*zone).shm.addr.cast();
-        let kept = if old.is_null() { (*pool).data } else { old }.cast::<Root>();
-        if !kept.is_null() && (*kept).layout == LAYOUT {
-            (*zone).data = kept.cast();
-            return NGX_OK as ngx_int_t;
-        }
-        // running out is our business: it is logged with the stream's name
-        (*pool).set_log_nomem(0);
-        let slots = ((*zone).shm.size / BYTES_A_SLOT).next_power_of_two();
-        let root: *mut Root = ngx_slab_calloc_locked(pool, size_of::<Root>()).cast();
-        let table = ngx_slab_calloc_locked(pool, slots / 2 * size_of::<*mut Entry>());
-        if root.is_null() || table.is_null() {
-            log::error!(log::cycle(), "rtmp: \"rtmp_zone\" is too small");
-            false
-        } else {
-            *root = Root { layout: LAYOUT, slots: slots / 2, table: table.cast() };
-            (*pool).data = root.cast();
-            (*zone).data = root.cast();
-            true
-        }
-    };
-    if ok {
-        NGX_OK as ngx_int_t
-    } else {
-        NGX_ERROR as ngx_int_t
+fn map(fd: RawFd, len: usize) -> io::Result<NonNull<libc::c_void>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at any address.
+    let at = unsafe { libc::mmap(ptr::null_mut(), len, protection, libc::MAP_SHARED, fd, 0) };
+    if at == libc::MAP_FAILED {
+        return last_error();
     }
+    NonNull::new(at).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
 
 /// The zone with its lock held.
-struct Locked {
-    pool: NonNull<ngx_slab_pool_t>,
-    root: NonNull<Root>,
-}
+struct Locked<'a>(&'a Zone);
 
-impl Locked {
-    /// `None` without an `rtmp` block, and at the end of a worker.
-    fn new() -> Option<Self> {
-        // SAFETY: the zone is mapped as long as its configuration lives, and `data` was set by
-        // `init`.
-        unsafe {
-            let zone = zone()?;
-            let pool = NonNull::new((*zone.as_ptr()).shm.addr.cast::<ngx_slab_pool_t>())?;
-            let root = NonNull::new((*zone.as_ptr()).data.cast::<Root>())?;
-            ngx_shmtx_lock(addr_of_mut!((*pool.as_ptr()).mutex));
-            Some(Locked { pool, root })
-        }
-    }
-
-    fn slot(&self, hash: u64) -> *mut *mut Entry {
-        // SAFETY: the root and its table are written once, before there are workers; slots is a
-        // power of two, so the index is in the table.
-        unsafe {
-            let root = self.root.as_ptr();
-            (*root).table.add(hash as usize & ((*root).slots - 1))
-        }
-    }
-
-    /// The link that points to the entry of `key`, or the null one where it would be.
-    fn find(&self, hash: u64, key: &[u8]) -> *mut *mut Entry {
-        let mut link = self.slot(hash);
-        // SAFETY: with the lock held, links lead over whole entries to null.
-        unsafe {
-            while !(*link).is_null() {
-                let entry = *link;
-                if (*entry).hash == hash && key_of(entry) == key {
-                    break;
-                }
-                link = addr_of_mut!((*entry).next);
-            }
-        }
-        link
-    }
-
-    fn read(&self, entry: *const Entry) -> Vec<Member> {
-        if entry.is_null() {
-            return Vec::new();
-        }
-        // SAFETY: with the lock held, an entry has `members` members behind it.
-        unsafe { std::slice::from_raw_parts(members_of(entry), (*entry).members as usize).to_vec() }
-    }
-
-    /// Puts `members` in the place of what `link` points to.
-    fn write(
-        &self,
-        link: *mut *mut Entry,
-        hash: u64,
-        key: &[u8],
-        members: &[Member],
-    ) -> Result<(), Full> {
-        // SAFETY: with the lock held, `link` is a link of the chain of `hash`; an entry is complete
-        // before it is linked, so that a worker which dies in between leaves whole chains.
-        unsafe {
-            let old = *link;
-            if !old.is_null() && members.len() <= (*old).room as usize && !members.is_empty() {
-                ptr::copy_nonoverlapping(
-                    members.as_ptr(),
-                    members_of(old).cast_mut(),
-                    members.len(),
-                );
-                (*old).members = members.len() as u32;
-                return Ok(());
-            }
-            let next = if old.is_null() { ptr::null_mut() } else { (*old).next };
-            if members.is_empty() {
-                *link = next;
-            } else {
-                let room = members.len().next_power_of_two();
-                let size = size_of::<Entry>() + room * size_of::<Member>() + key.len();
-                let new: *mut Entry = ngx_slab_alloc_locked(self.pool.as_ptr(), size).cast();
-                if new.is_null() {
-                    return Err(Full);
-                }
-                let (len, room) = (members.len() as u32, room as u32);
-                *new = Entry { next, hash, members: len, room, key_len: key.len() };
-                let to = members_of(new).cast_mut();
-                ptr::copy_nonoverlapping(members.as_ptr(), to, members.len());
-                let key_at = to.add(room as usize).cast::<u8>();
-                ptr::copy_nonoverlapping(key.as_ptr(), key_at, key.len());
-                *link = new;
-            }
-            if !old.is_null() {
-                ngx_slab_free_locked(self.pool.as_ptr(), old.cast());
-            }
-        }
-        Ok(())
+impl Locked<'_> {
+    fn table(&self) -> Table<'_> {
+        Table::new(self.0.root(), self.0.slots, self.0.cells.get())
     }
 }
 
-impl Drop for Locked {
+impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        // SAFETY: the lock was taken in `new`.
-        unsafe { ngx_shmtx_unlock(addr_of_mut!((*self.pool.as_ptr()).mutex)) };
+        // SAFETY: the lock is held.
+        unsafe { libc::pthread_mutex_unlock((*self.0.header.as_ptr()).lock.get()) };
     }
 }
 
-unsafe fn members_of(entry: *const Entry) -> *const Member {
-    // SAFETY: the members follow the entry, as the caller promises it is one.
-    unsafe { entry.add(1).cast() }
+/// Opens the zone in a process that will be, or is, a master: the one that is there, whatever its
+/// size, or else a new one.
+pub fn open(size: usize) -> io::Result<()> {
+    ZONE.with(|zone| {
+        if zone.get().is_none() {
+            let inherited = descriptor().and_then(|fd| match Zone::inherit(fd) {
+                Ok(zone) => Some(zone),
+                Err(error) => {
+                    log::warning!(
+                        log::cycle(),
+                        "rtmp: the streams of the workers that are running can't be seen: {error}"
+                    );
+                    None
+                }
+            });
+            let opened = inherited.map_or_else(|| Zone::create(size), Ok)?;
+            let _ = zone.set(opened);
+        }
+        match zone.get() {
+            Some(zone) => {
+                zone.lock()?;
+                zone.grow(size)
+            }
+            None => Ok(()),
+        }
+    })
 }
 
-unsafe fn key_of<'a>(entry: *const Entry) -> &'a [u8] {
-    // SAFETY: the key follows the room for members, as the caller promises it is an entry.
-    unsafe {
-        let at = members_of(entry).add((*entry).room as usize).cast::<u8>();
-        std::slice::from_raw_parts(at, (*entry).key_len)
-    }
-}
-
-fn hash_of(key: &[u8]) -> u64 {
-    // the same in every process: its keys are fixed
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// Changes the members of `key` in one step. `f` must be short: every worker waits meanwhile.
-/// Without an `rtmp` block there is nobody else, and the change is lost.
-pub fn update<R>(key: &[u8], f: impl FnOnce(&mut Vec<Member>) -> R) -> Result<R, Full> {
-    let Some(locked) = Locked::new() else { return Ok(f(&mut Vec::new())) };
-    let hash = hash_of(key);
-    let link = locked.find(hash, key);
-    // SAFETY: `find` gives a valid link.
-    let before = locked.read(unsafe { *link });
-    let mut members = before.clone();
-    let result = f(&mut members);
-    members.retain(|member| !member.is_idle());
-    if members != before {
-        locked.write(link, hash, key, &members)?;
-    }
-    Ok(result)
-}
-
-/// Takes the workers that `gone` picks out of every list, and gives the keys they had a source of.
-pub fn purge(gone: impl Fn(i32) -> bool) -> Vec<Vec<u8>> {
-    let mut lost = Vec::new();
-    let Some(locked) = Locked::new() else { return lost };
-    // SAFETY: with the lock held, the table and its chains are whole.
-    let slots = unsafe { (*locked.root.as_ptr()).slots };
-    for slot in 0..slots {
-        let mut link = locked.slot(slot as u64);
-        // SAFETY: as above; `write` leaves `link` pointing to the entry or to the one after it.
+/// A configuration with a zone of `size` bytes holds from now on.
+///
+/// # Safety
+///
+/// `cycle` is the one that is being started.
+pub unsafe fn commit(cycle: *mut ngx_cycle_t, size: usize) {
+    ZONE.with(|zone| {
+        let Some(zone) = zone.get() else { return };
+        with_table(|table| table.set_limit(size));
+        // SAFETY: the caller's promise: the cycle has the configuration of nginx's core, whose
+        // variables are texts in the cycle's pool.
         unsafe {
-            while !(*link).is_null() {
-                let entry = *link;
-                let (hash, key) = ((*entry).hash, key_of(entry).to_vec());
-                let mut members = locked.read(entry);
-                let had = members.len();
-                if members.iter().any(|m| m.source != NO_SOURCE && gone(m.pid)) {
-                    lost.push(key.clone());
-                }
-                members.retain(|member| !gone(member.pid));
-                let removed = members.is_empty();
-                if members.len() < had {
-                    // a list only gets shorter, so there is room
-                    let _ = locked.write(link, hash, &key, &members);
-                }
-                if !removed {
-                    link = addr_of_mut!((**link).next);
-                }
+            let text = format!("{VARIABLE}={}\0", zone.fd.get());
+            let Some(variables) = variables(cycle) else { return };
+            let Some(text) = ngx_str_t::from_bytes((*cycle).pool, text.as_bytes()) else { return };
+            let variable: *mut ngx_str_t = ngx_array_push(variables).cast();
+            if !variable.is_null() {
+                variable.write(ngx_str_t { len: VARIABLE.len(), data: text.data });
             }
         }
-    }
-    lost
+    });
 }
 
-/// The ids of all workers in the table.
-pub fn workers() -> Vec<i32> {
-    let mut pids = Vec::new();
-    let Some(locked) = Locked::new() else { return pids };
-    // SAFETY: with the lock held, the table and its chains are whole.
+/// The variables that a configuration sets for processes that nginx starts.
+///
+/// # Safety
+///
+/// `cycle` is live.
+unsafe fn variables(cycle: *mut ngx_cycle_t) -> Option<*mut nginx_sys::ngx_array_t> {
+    // SAFETY: the caller's promise; a cycle without a configuration has no table of them.
     unsafe {
-        for slot in 0..(*locked.root.as_ptr()).slots {
-            let mut entry = *locked.slot(slot as u64);
-            while !entry.is_null() {
-                pids.extend(locked.read(entry).iter().map(|member| member.pid));
-                entry = (*entry).next;
-            }
+        let confs = (*cycle).conf_ctx;
+        if confs.is_null() {
+            return None;
         }
+        let core: *mut ngx_core_conf_t = (*confs.add(ngx_core_module.index)).cast();
+        (!core.is_null()).then(|| &raw mut (*core).env)
     }
-    pids.sort_unstable();
-    pids.dedup();
-    pids
+}
+
+/// The descriptor that the running configuration, or the binary before this one, tells of.
+fn descriptor() -> Option<RawFd> {
+    // SAFETY: the cycle that ran until now, or the one that nginx begins with.
+    let told = unsafe {
+        variables(ngx_cycle).and_then(|variables| {
+            let texts = (*variables).as_slice::<ngx_str_t>();
+            let ours = texts.iter().find(|text| text.as_bytes() == VARIABLE.as_bytes())?;
+            std::ffi::CStr::from_ptr(ours.data.add(ours.len + 1).cast()).to_str().ok()
+        })
+    };
+    // SAFETY: a plain word.
+    let after_exec = unsafe { ngx_inherited } != 0;
+    let told = told.map(str::to_owned);
+    told.or_else(|| std::env::var(VARIABLE).ok().filter(|_| after_exec))?.parse().ok()
+}
+
+/// A worker needs no descriptor, as its memory is mapped.
+pub fn close_descriptor() {
+    ZONE.with(|zone| {
+        if let Some(zone) = zone.get() {
+            // mapped before, so that it is never asked for
+            drop(zone.lock());
+            // SAFETY: the zone's own descriptor, in this process's table.
+            unsafe { libc::close(zone.fd.replace(-1)) };
+        }
+    });
+}
+
+/// What only those who share the zone know.
+pub fn secret() -> Option<[u8; 32]> {
+    // SAFETY: written once, before there were others.
+    ZONE.with(|zone| zone.get().map(|zone| unsafe { (*zone.header.as_ptr()).secret }))
+}
+
+fn with_table<R>(f: impl FnOnce(Table<'_>) -> R) -> Option<R> {
+    ZONE.with(|zone| match zone.get()?.lock() {
+        Ok(locked) => Some(f(locked.table())),
+        Err(error) => {
+            log::alert!(log::cycle(), "rtmp: \"rtmp_zone\" can't be used: {error}");
+            None
+        }
+    })
+}
+
+/// The value of `key`; empty if it has none.
+pub fn get(key: &[u8]) -> Vec<u8> {
+    with_table(|table| table.get(key)).unwrap_or_default()
+}
+
+/// Changes the value of `key` in one step: see [`Table::update`]. `f` must be short: every worker
+/// waits meanwhile. Without an `rtmp` block there is nobody else, and the change is lost.
+pub fn update<R>(key: &[u8], f: impl FnOnce(&mut Vec<u8>) -> (R, Class)) -> Result<R, Full> {
+    let mut f = Some(f);
+    let done = with_table(|table| f.take().map(|f| table.update(key, f))).flatten();
+    match (done, f) {
+        (Some(done), _) => done,
+        (None, Some(f)) => Ok(f(&mut Vec::new()).0),
+        (None, None) => Err(Full),
+    }
+}
+
+/// Changes all values: see [`Table::update_all`].
+pub fn update_all(f: impl FnMut(&[u8], &mut Vec<u8>) -> Class) {
+    with_table(|table| table.update_all(f));
 }

@@ -7,7 +7,7 @@ use warnings;
 use strict;
 
 use base qw/ Exporter /;
-our @EXPORT = (qw/ workers_run worker_of client_at inner_pulls inner_takers /);
+our @EXPORT = (qw/ workers_run worker_of client_at inner_pulls inner_takers inner_sockets /);
 
 use Socket qw/ unpack_sockaddr_in /;
 
@@ -55,6 +55,8 @@ rtmp {
 
 EOC
 	$t->run();
+	# nginx writes its pid before it has workers
+	wait_for { $workers == (() = worker_pids($t)) } or die "no $workers workers\n";
 }
 
 # The process id of the worker at the other end of a client's (or a scripted server's)
@@ -83,16 +85,28 @@ sub client_at {
 	die "no client came to the worker\n";
 }
 
+# The sockets of workers, in the directories that workers_run() names.
+sub inner_sockets {
+	my ($t) = @_;
+	return glob($t->testdir() . '/inner.*/*');
+}
+
+# What the path of a worker's socket begins with.
+sub _prefix {
+	my ($t) = @_;
+	return quotemeta($t->testdir() . '/inner.') . '\w+/';
+}
+
 # How many streams workers take from each other now: by process id, those that
 # the worker gives.
 sub inner_pulls {
 	my ($t) = @_;
-	my $prefix = quotemeta($t->testdir() . '/inner.');
+	my $prefix = _prefix($t);
 	my %pulls;
 	open my $unix, '<', '/proc/net/unix' or die "no /proc/net/unix: $!\n";
 	while (<$unix>) {
 		# type stream, state connected
-		$pulls{$1}++ if /^\S+ \S+ \S+ \S+ 0001 03 +\d+ $prefix(\d+)$/;
+		$pulls{$1}++ if /^\S+ \S+ \S+ \S+ 0001 03 +\d+ $prefix(\d+)\.\w+$/;
 	}
 	return \%pulls;
 }
@@ -100,14 +114,14 @@ sub inner_pulls {
 # The same by process id of those who take; needs "ss".
 sub inner_takers {
 	my ($t) = @_;
-	my $prefix = quotemeta($t->testdir() . '/inner.');
+	my $prefix = _prefix($t);
 	my (%taker, @peers, %pulls);
 	for (split /\n/, `ss -xpn state connected`) {
 		# type, state, queues; address and inode of both ends; the process
 		my ($own, $inode, $peer, $pid) = /^u_str +ESTAB +\d+ +\d+ +(\S+) (\d+) +\S+ (\d+).*\bpid=(\d+)/
 			or next;
 		$taker{$inode} = $pid;
-		push @peers, $peer if $own =~ /^$prefix\d+$/;
+		push @peers, $peer if $own =~ /^$prefix\d+\.\w+$/;
 	}
 	$pulls{$taker{$_} // 'nobody'}++ for @peers;
 	return \%pulls;

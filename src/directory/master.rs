@@ -1,0 +1,109 @@
+//! What the master does for its workers: the zone, and a directory for their sockets. Both outlive
+//! every configuration, and a new binary takes them over.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use nginx_sys::ngx_cycle_t;
+use shared_table::Class;
+
+use super::place::{self, Place};
+use crate::conf::MainConf;
+use crate::nginx::{process, zone};
+
+/// Where the zone has the path of the directory.
+const PLACE: &[u8] = b"place";
+
+thread_local! {
+    /// The directory of the configuration that is running, and that of the one being started.
+    static CURRENT: RefCell<Option<Place>> = const { RefCell::new(None) };
+    static NEXT: RefCell<Option<Place>> = const { RefCell::new(None) };
+    /// Those of former configurations, whose workers may be there still.
+    static FORMER: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A configuration has been read: makes what its workers will share, or says why it can't be.
+///
+/// # Safety
+///
+/// `cycle` has this configuration.
+pub unsafe fn prepare(cycle: *mut ngx_cycle_t, main: &MainConf) -> Result<(), String> {
+    let prefix = &main.auto_pull_port;
+    let refused = |error: std::io::Error| {
+        format!("no directory can be made for \"rtmp_auto_pull_port\" unix:{prefix}: {error}")
+    };
+    if process::is_testing() && main.auto_pull {
+        return place::check(prefix).map_err(refused);
+    }
+    if !process::is_starting() {
+        return Ok(());
+    }
+    zone::open(main.zone_size)
+        .map_err(|error| format!("no memory can be shared for \"rtmp_zone\": {error}"))?;
+    // of a configuration that was refused in the end
+    if let Some(place) = NEXT.take() {
+        place.remove_if_last();
+    }
+    if !main.auto_pull {
+        return Ok(());
+    }
+    // SAFETY: the caller's promise.
+    let owner = unsafe { process::worker_user(cycle) };
+    let user = owner.map_or(process::user(), |(user, _)| user);
+    let kept = CURRENT.with_borrow(|place| match place {
+        Some(place) if place.is_of(prefix) && place.is_there() => Some(place.give_to(owner)),
+        _ => None,
+    });
+    if let Some(kept) = kept {
+        return kept.map_err(refused);
+    }
+    let next = match inherited(user).filter(|place| place.is_of(prefix)) {
+        Some(place) => place,
+        None => {
+            place::remove_abandoned(prefix, &[process::user(), user]);
+            Place::create(prefix, owner).map_err(refused)?
+        }
+    };
+    NEXT.replace(Some(next));
+    Ok(())
+}
+
+/// The directory that the binary before this one uses.
+fn inherited(user: u32) -> Option<Place> {
+    let path = zone::get(PLACE);
+    Place::open(Path::new(OsStr::from_bytes(&path)), user).ok()
+}
+
+/// The configuration holds from now on.
+///
+/// # Safety
+///
+/// `cycle` is the one that is being started.
+pub unsafe fn commit(cycle: *mut ngx_cycle_t, main: &MainConf) {
+    // SAFETY: the caller's promise.
+    unsafe { zone::commit(cycle, main.zone_size) };
+    let Some(next) = NEXT.take() else { return };
+    let path = next.path().to_owned().into_os_string().into_vec();
+    let _ = zone::update(PLACE, |value| {
+        *value = path;
+        ((), Class::Reserved)
+    });
+    FORMER.with_borrow_mut(|former| {
+        former.extend(CURRENT.replace(Some(next)));
+        former.retain(|place| !place.remove_if_last());
+    });
+}
+
+/// The directory of the running configuration.
+pub(super) fn place() -> Option<PathBuf> {
+    CURRENT.with_borrow(|place| place.as_ref().map(|place| place.path().to_owned()))
+}
+
+/// The master ends, after its workers. What those of another binary use stays.
+pub fn end() {
+    for place in FORMER.take().iter().chain(&CURRENT.take()) {
+        place.remove_if_last();
+    }
+}
