@@ -69,7 +69,7 @@ pub mod value;
 
 pub use access::{AccessRule, Kind};
 pub use listen::Listen;
-pub use live::{LiveConf, MergeWindow, Meta};
+pub use live::{LiveConf, MergeWindow};
 pub use log::LogTarget;
 pub use ngx::main_conf;
 pub use oclp::OclpConf;

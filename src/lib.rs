@@ -14,7 +14,6 @@ mod directory;
 mod flv_live;
 mod live;
 mod log;
-mod metadata;
 mod nginx;
 mod oclp;
 mod relay;

@@ -3,6 +3,7 @@
 
 mod direct;
 mod media;
+mod metadata;
 mod pace;
 mod registry;
 mod stream;
@@ -11,6 +12,7 @@ mod wire;
 
 pub use direct::{Direct, Framing};
 pub use media::{Kind, Media};
+pub use metadata::Meta;
 pub use registry::{find, observe, stream, Change, Key};
 pub use stream::{Publication, Settings, Source, Stream};
 pub use subscriber::{Data, End, Filter, Sink, Subscriber, Subscription};

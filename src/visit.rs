@@ -180,6 +180,7 @@ impl Visit {
                 MergeWindow::Auto if live.buffer > 0 => Some(live.buffer),
                 MergeWindow::Auto => None,
             },
+            meta: live.meta,
             wait_key: live.wait_key,
             wait_video: live.wait_video,
             out_queue_time: live.out_queue.time.map_or(OUT_QUEUE_MS, |ms| ms),

@@ -4,6 +4,7 @@ use super::directive::{accepted, any, flag, setting, size, time, Directive, MSA,
 use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
 use super::Scope;
+use crate::live::Meta;
 
 settings! {
     /// Streams and their players.
@@ -53,18 +54,6 @@ pub enum MergeWindow {
     Auto,
     /// So many milliseconds.
     Fixed(Msec),
-}
-
-/// What players get as metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Meta {
-    /// Rebuilt from the properties that are known.
-    On,
-    /// None.
-    Off,
-    /// The publisher's, byte for byte.
-    #[default]
-    Copy,
 }
 
 /// How far a player may fall behind before it is moved to a key frame.

@@ -11,6 +11,7 @@ use rtmp_protocol::timeline::{Timeline, TrackId};
 
 use crate::live::direct::{Ended, Members};
 use crate::live::media::{Headers, Kind, Media, Noted, Packet};
+use crate::live::metadata::{self, Meta};
 use crate::live::pace::Sockets;
 use crate::live::registry::{self, Change, Key};
 use crate::live::subscriber::{Cursor, Data, End, Filter, Head, Mode, Subscriber, Subscription};
@@ -33,6 +34,7 @@ pub struct Settings {
     pub send_all: bool,
     /// `None` is `auto`.
     pub merge_window: Option<u64>,
+    pub meta: Meta,
     pub wait_key: bool,
     pub wait_video: bool,
     pub out_queue_time: u64,
@@ -48,7 +50,8 @@ pub trait Source {
     fn refuse(&self, why: &'static str);
     /// What [`Publication::defer`] put off is due: read what has come.
     fn collect(&self) {}
-    /// Whether what it brings was gathered before, as another worker does.
+    /// Whether it comes from another worker, which has gathered what it brings, judged its timestamps
+    /// and seen to its metadata.
     fn gathered(&self) -> bool {
         false
     }
@@ -1041,8 +1044,27 @@ pub struct Publication {
 
 impl Publication {
     /// Takes a message: for the players if this source is on air, else only what they will need
-    /// when it gets there.
+    /// when it gets there. Of metadata, that is what `meta` leaves of it.
     pub fn append(&self, media: Media<'_>) {
+        match media.kind {
+            Kind::Data => self.append_data(media),
+            _ => self.append_as_is(media),
+        }
+    }
+
+    #[cold]
+    fn append_data(&self, media: Media<'_>) {
+        let stream = &self.stream;
+        let source = stream.inner.borrow().source(Some(self.id));
+        // another worker has done so
+        let done = source.is_some_and(|source| source.gathered());
+        let meta = if done { Meta::Copy } else { stream.settings.meta };
+        if let Some(payload) = metadata::for_players(meta, media.payload) {
+            self.append_as_is(Media { payload: &payload, ..media });
+        }
+    }
+
+    fn append_as_is(&self, media: Media<'_>) {
         let stream = &self.stream;
         self.taken.set(self.taken.get().wrapping_add(1));
         let info = media.info();

@@ -442,10 +442,6 @@ impl Feed {
     /// Takes audio, video or data; what is neither is ignored.
     pub fn media(&mut self, kind: u8, timestamp: u32, payload: &[u8]) -> Result<(), Failure> {
         let Some(kind) = Kind::of_message_type(kind) else { return Ok(()) };
-        let payload = match kind {
-            Kind::Data => command::without_set_data_frame(payload),
-            _ => payload,
-        };
         if kind == Kind::Data && is_origins_own(payload) {
             return Ok(());
         }

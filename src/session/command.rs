@@ -12,7 +12,6 @@ use rtmp_protocol::message::{self, AggregateError};
 use super::streams::{MessageStream, Role};
 use super::{Client, Flow, Reason, Session};
 use crate::live::{Kind, Media};
-use crate::metadata;
 use crate::nginx::clock;
 use crate::visit::{domain_and_app, Name, MAX_NAME};
 
@@ -94,28 +93,18 @@ impl Session {
         }
     }
 
-    /// Media goes into the stream byte for byte; `@setDataFrame` is an instruction to us.
+    /// Media goes into the stream byte for byte.
     fn media(&self, id: u32, kind: u8, timestamp: u32, payload: &[u8]) {
         let streams = self.streams.borrow();
         let Some(stream) = streams.addressed(id, MessageStream::publishes) else { return };
         let Role::Publisher(publishing) = &*stream.role.borrow() else { return };
         stream.media.set(Some(clock::now()));
-        let append = |kind, payload: &[u8]| {
-            publishing.publication.append(Media { kind, timestamp, payload });
+        let (kind, payload) = match kind {
+            message::DATA_AMF3 => (message::DATA, command::amf0_of(payload, true)),
+            kind => (kind, Ok(payload)),
         };
-        match kind {
-            message::DATA | message::DATA_AMF3 => {
-                let payload = command::amf0_of(payload, kind == message::DATA_AMF3);
-                let (Ok(payload), Some(client)) = (payload, self.client()) else { return };
-                if let Some(payload) = metadata::for_players(client.app.live.meta, payload) {
-                    append(Kind::Data, &payload);
-                }
-            }
-            kind => {
-                if let Some(kind) = Kind::of_message_type(kind) {
-                    append(kind, payload);
-                }
-            }
+        if let (Some(kind), Ok(payload)) = (Kind::of_message_type(kind), payload) {
+            publishing.publication.append(Media { kind, timestamp, payload });
         }
     }
 

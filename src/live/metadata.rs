@@ -5,7 +5,17 @@ use std::borrow::Cow;
 use rtmp_protocol::amf0::{encode, Value};
 use rtmp_protocol::command;
 
-use crate::conf::Meta;
+/// What players get as metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Meta {
+    /// Rebuilt from the properties that are known.
+    On,
+    /// None.
+    Off,
+    /// The source's, byte for byte.
+    #[default]
+    Copy,
+}
 
 /// What `meta on` keeps: what players and recorders look at.
 const KNOWN: &[&[u8]] = &[
@@ -30,20 +40,21 @@ const KNOWN: &[&[u8]] = &[
 ];
 
 /// The data message that players get for `payload`, which a source sent; none if they get nothing.
-/// Other data than metadata is never touched, and neither is metadata that can't be read.
+/// Other data than metadata is never touched. `on` passes what is known of what can be read, and
+/// nothing of metadata that is written in no way that is.
 pub fn for_players(meta: Meta, payload: &[u8]) -> Option<Cow<'_, [u8]>> {
+    // an instruction to servers
     let payload = command::without_set_data_frame(payload);
-    if meta == Meta::Copy {
-        return Some(payload.into());
+    let is_metadata = command::data_name(payload).is_some_and(|(name, _)| name == b"onMetaData");
+    match meta {
+        Meta::On if is_metadata => {}
+        Meta::Off if is_metadata => return None,
+        _ => return Some(payload.into()),
     }
-    let Some(value) = command::metadata(payload) else { return Some(payload.into()) };
-    if meta == Meta::Off {
-        return None;
-    }
-    let Some(members) = value.members() else { return Some(payload.into()) };
-    let known = members.iter().filter(|(key, _)| KNOWN.contains(&key.as_slice())).cloned();
+    let value = command::metadata(payload)?;
+    let known = value.members()?.iter().filter(|(key, _)| KNOWN.contains(&key.as_slice()));
     let mut out = Vec::new();
     encode(&Value::from("onMetaData"), &mut out);
-    encode(&Value::EcmaArray(known.collect()), &mut out);
+    encode(&Value::EcmaArray(known.cloned().collect()), &mut out);
     Some(out.into())
 }
