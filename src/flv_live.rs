@@ -426,11 +426,11 @@ impl Player {
                 self.log(format_args!("not found: {why}"));
                 self.request.finalize(NOT_FOUND);
             }
-            Why::Ended(End::TooSlow { times }) => {
-                self.log(format_args!("closed: the player was too slow, {times} times"));
+            Why::Ended(End::Failed(_)) => self.request.finalize(NGX_ERROR as ngx_int_t),
+            Why::Ended(end) => {
+                self.log(format_args!("closed: {}", end.why()));
                 self.request.finalize(NGX_ERROR as ngx_int_t);
             }
-            Why::Ended(End::Failed(_)) => self.request.finalize(NGX_ERROR as ngx_int_t),
         }
     }
 

@@ -1,11 +1,15 @@
 //! The live engine: a publisher's messages become packets of a [`Stream`], encoded once per wire
 //! form; each subscriber is a cursor over the same bytes. It knows nothing beyond media messages.
 
+mod cost;
 mod direct;
+mod head;
 mod media;
 mod metadata;
 mod pace;
+mod picked;
 mod registry;
+mod stickies;
 mod stream;
 mod subscriber;
 mod wire;

@@ -18,6 +18,8 @@ pub use name::{domain_and_app, Name, MAX_NAME};
 
 /// How far a player may fall behind where `out_queue` says nothing of time.
 const OUT_QUEUE_MS: u64 = 10_000;
+/// The same where it says nothing of bytes.
+const OUT_QUEUE_SIZE: usize = 8 << 20;
 
 /// The first message stream of an RTMP client, for which media are written: all players of a stream
 /// take the same bytes.
@@ -184,8 +186,9 @@ impl Visit {
             wait_key: live.wait_key,
             wait_video: live.wait_video,
             out_queue_time: live.out_queue.time.map_or(OUT_QUEUE_MS, |ms| ms),
-            out_queue_size: live.out_queue.size.map(|size| size as u64),
+            out_queue_size: live.out_queue.size.unwrap_or(OUT_QUEUE_SIZE) as u64,
             out_queue_drops: live.out_queue.drops,
+            player_memory: live.player_memory as u64,
         }
     }
 }

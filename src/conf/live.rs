@@ -43,6 +43,8 @@ settings! {
         pub meta: Meta,
         /// How far a player may fall behind.
         pub out_queue: OutQueue,
+        /// The most that one player holds beyond what all share, in bytes.
+        pub player_memory: usize,
     }
 }
 
@@ -61,7 +63,7 @@ pub enum MergeWindow {
 pub struct OutQueue {
     /// In milliseconds of the stream.
     pub time: Option<Msec>,
-    /// In bytes of the stream.
+    /// In bytes of the stream, in what they cost.
     pub size: Option<usize>,
     /// So many moves are allowed before the player is closed.
     pub drops: Option<u32>,
@@ -73,6 +75,8 @@ const MERGE_WINDOW_MAX: Msec = 1000;
 const CACHE_SIZES: std::ops::RangeInclusive<usize> = 64 << 10..=2 << 30;
 /// A queue must hold at least one message of a common size.
 const QUEUE_SIZES: std::ops::RangeInclusive<usize> = 64 << 10..=2 << 30;
+/// From the answers that a session may leave unread to the longest messages of some players.
+const PLAYER_SIZES: std::ops::RangeInclusive<usize> = 128 << 10..=2 << 30;
 /// More moves than this are no limit.
 const DROPS: std::ops::RangeInclusive<u32> = 0..=1_000_000;
 
@@ -96,7 +100,8 @@ pub const DIRECTIVES: &[Directive] = &[
     accepted(c"interleave", MSA, "off", |word| value::flag(word).map(drop)),
     setting(c"buffer", MSA, Some("0"), ONE, buffer),
     setting(c"meta", MSA, Some("copy"), ONE, meta),
-    any(c"out_queue", MSA, Some("10s"), SOME, out_queue),
+    any(c"out_queue", MSA, Some("10s size=8m"), SOME, out_queue),
+    size(c"player_memory", MSA, "2m", |s| &mut s.live.player_memory, PLAYER_SIZES),
 ];
 
 fn merge_window(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {

@@ -73,7 +73,8 @@ pub struct Packet {
     /// Milliseconds of the stream, whatever track it is of; they never go back.
     pub time: u64,
     pub len: u32,
-    /// When it came, in the loop's milliseconds.
+    /// When it came, in milliseconds of the time that the worker was at work on the stream: it
+    /// stands still while the worker does.
     pub arrived: u64,
 }
 
@@ -103,11 +104,15 @@ pub enum Noted {
     Same,
     /// Frames after it can't be decoded with what was before.
     Changed,
+    /// One of them, but there is no room for it: it is not kept.
+    TooLarge,
 }
 
 /// Sticky messages kept for one source: eight tracks of audio and video with colour information
 /// fit, and a peer that invents tracks does not fill the memory.
 const MAX_STICKIES: usize = 64;
+/// The bytes of them: real ones take hundreds, and metadata with pictures in it some 100 KiB.
+pub const MAX_STICKY_BYTES: usize = 1024 * 1024;
 
 impl Headers {
     /// Takes note of `media`, which makes it the change `version` if it is one.
@@ -146,11 +151,21 @@ impl Headers {
             }
             !replaced
         });
-        if self.0.len() < MAX_STICKIES {
-            let payload = media.payload.into();
-            self.0.push(Sticky { version, kind: media.kind, track, four_cc, class, payload });
+        if self.0.len() >= MAX_STICKIES || self.bytes() + media.payload.len() > MAX_STICKY_BYTES {
+            return Noted::TooLarge;
         }
+        let payload = media.payload.into();
+        self.0.push(Sticky { version, kind: media.kind, track, four_cc, class, payload });
         noted
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|sticky| sticky.payload.len()).sum()
+    }
+
+    /// What they hold.
+    pub fn held(&self) -> u64 {
+        (self.bytes() + self.0.capacity() * size_of::<Sticky>()) as u64
     }
 
     /// Makes all of them new: they are those of another source now.

@@ -2,26 +2,39 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem;
 use std::rc::Rc;
 
 use rtmp_protocol::codec::{Class, Info};
 use rtmp_protocol::timeline::{Timeline, TrackId};
 
+use crate::live::cost::{self, Held};
 use crate::live::direct::{Ended, Members};
-use crate::live::media::{Headers, Kind, Media, Noted, Packet};
+use crate::live::head::Head;
+use crate::live::media::{Headers, Kind, Media, Noted, Packet, MAX_STICKY_BYTES};
 use crate::live::metadata::{self, Meta};
 use crate::live::pace::Sockets;
+use crate::live::picked::{Picked, MAX_LOOKED_AT};
 use crate::live::registry::{self, Change, Key};
-use crate::live::subscriber::{Cursor, Data, End, Filter, Head, Mode, Subscriber, Subscription};
+use crate::live::stickies::{Needed, Stickies};
+use crate::live::subscriber::{Cursor, Data, End, Filter, Mode, Subscriber, Subscription};
 use crate::live::wire::{Form, Wire};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
+use crate::nginx::log;
 
 /// A source may leave what came unread for as long as this, in milliseconds: what a moderate
 /// stream sends meanwhile does not fill a socket.
 const MAX_DEFER: u64 = 50;
+
+/// A wire whose last player has left is kept up for so long, in milliseconds: to fill it for the
+/// next one takes as long as all that is cached.
+const LINGER_MS: u64 = 1000;
+
+/// What passes of a stream's own time while nothing is done with it, at most, in milliseconds: a
+/// worker that stood still could not write, and nobody is behind for that.
+const STILL_MS: u64 = 1000;
 
 /// How a stream behaves; times in milliseconds, sizes in bytes. The directives of the same names.
 #[derive(Clone, Debug)]
@@ -38,8 +51,9 @@ pub struct Settings {
     pub wait_key: bool,
     pub wait_video: bool,
     pub out_queue_time: u64,
-    pub out_queue_size: Option<u64>,
+    pub out_queue_size: u64,
     pub out_queue_drops: Option<u32>,
+    pub player_memory: u64,
 }
 
 /// Who hears what becomes of a publication.
@@ -57,7 +71,7 @@ pub trait Source {
     }
 }
 
-/// The stream has a source of the same priority.
+/// The stream has a source of the same priority, or too many.
 #[derive(Debug)]
 pub struct Busy;
 
@@ -74,6 +88,8 @@ pub struct Stream {
     left: RefCell<Vec<u64>>,
     /// The sequence headers that are to be announced, one bit for each kind and whether it is new.
     announcing: Cell<u8>,
+    /// What was appended since the last flush.
+    unflushed: Cell<u64>,
 }
 
 struct Inner {
@@ -90,7 +106,6 @@ struct Inner {
     keys: VecDeque<u64>,
     /// Where the GOP cache begins.
     cache_from: u64,
-    cached_bytes: u64,
     outlets: Vec<Outlet>,
 
     /// Counts the changes of the sticky messages of the source on air.
@@ -107,6 +122,11 @@ struct Inner {
     players: usize,
     /// When there was the last flush.
     flushed: u64,
+    /// The stream's own time, see [`Packet::arrived`], and when it was last looked at.
+    awake: u64,
+    seen: u64,
+    /// There is more for one who picks than it was written at once.
+    more: Cell<bool>,
 }
 
 /// A wire, and those who take its bytes.
@@ -115,11 +135,24 @@ struct Outlet {
     subscribers: usize,
     /// Those of them that are written to directly.
     members: Members,
+    /// The sticky messages that one of them was sent last.
+    stickies: RefCell<Stickies>,
+    /// When the last of them left.
+    left: Option<u64>,
+    /// The first byte, and the first packet, that one of the others still needs.
+    behind: (u64, u64),
 }
 
 impl Outlet {
     fn new(wire: Wire) -> Self {
-        Outlet { wire, subscribers: 0, members: Members::default() }
+        Outlet {
+            wire,
+            subscribers: 0,
+            members: Members::default(),
+            stickies: RefCell::default(),
+            left: None,
+            behind: (0, 0),
+        }
     }
 
     /// Whether packets are put into the wire: the first one's are cached as well, if any are.
@@ -154,6 +187,7 @@ impl Stream {
                 sockets: Sockets::default(),
                 left: RefCell::default(),
                 announcing: Cell::new(0),
+                unflushed: Cell::new(0),
                 inner: RefCell::new(Inner {
                     sources: Vec::new(),
                     on_air: None,
@@ -163,7 +197,6 @@ impl Stream {
                     first: 0,
                     keys: VecDeque::new(),
                     cache_from: 0,
-                    cached_bytes: 0,
                     outlets: vec![Outlet::new(Wire::new(settings.form, 0))],
                     headers_version: 0,
                     main_track: None,
@@ -174,6 +207,9 @@ impl Stream {
                     generation: 0,
                     players: 0,
                     flushed: 0,
+                    awake: 0,
+                    seen: clock::now(),
+                    more: Cell::new(false),
                 }),
                 settings,
             }
@@ -193,6 +229,11 @@ impl Stream {
     /// The priority of the source on air.
     pub fn priority(&self) -> Option<i32> {
         self.inner.borrow().source_on_air().map(|source| source.priority)
+    }
+
+    /// What the stream holds, in what it costs.
+    pub fn held(&self) -> Held {
+        self.inner.borrow().held()
     }
 
     /// How many players there are.
@@ -256,7 +297,8 @@ impl Stream {
     ) -> Result<Publication, Busy> {
         let id = {
             let inner = &mut *self.inner.borrow_mut();
-            if inner.sources.iter().any(|other| other.priority == priority) {
+            let taken = inner.sources.iter().any(|other| other.priority == priority);
+            if taken || inner.sources.len() >= cost::MAX_SOURCES {
                 return Err(Busy);
             }
             let id = inner.next_source;
@@ -272,7 +314,7 @@ impl Stream {
             id
         };
         self.choose_source();
-        Ok(Publication { stream: self.clone(), id, taken: Cell::new(0) })
+        Ok(Publication { stream: self.clone(), id, taken: Cell::new(0), crowded: Cell::new(false) })
     }
 
     fn unpublish(self: &Rc<Self>, id: u64) {
@@ -333,7 +375,7 @@ impl Stream {
         inner.sources[at].await_key = started && !headers.is_empty();
         for sticky in headers.in_order() {
             let media = Media { kind: sticky.kind, timestamp: 0, payload: &sticky.payload };
-            inner.push(media, media.info().as_ref(), &self.settings);
+            inner.push(media, media.info().as_ref(), true, &self.settings);
         }
         inner.sources[at].headers = headers;
     }
@@ -345,6 +387,26 @@ impl Stream {
         match self.window() {
             0 => self.flush.post(),
             ms => self.flush.set_timer(ms),
+        }
+    }
+
+    /// Sends what has been gathered in this turn: it is too much to wait longer.
+    #[cold]
+    fn flush_now(&self) {
+        if !self.flush.is_posted() {
+            self.flush.cancel();
+            self.flush_due.set(true);
+            self.flush.post();
+        }
+    }
+
+    /// Goes on in the next turn of the loop.
+    #[cold]
+    fn flush_next(&self) {
+        if !self.flush.is_posted() {
+            self.flush.cancel();
+            self.flush_due.set(true);
+            self.flush.post_next();
         }
     }
 
@@ -382,6 +444,7 @@ impl Stream {
             self.collect();
         }
         self.flush_due.set(false);
+        self.unflushed.set(0);
         let ended = self.inner.borrow_mut().flush(&self.settings, clock::now());
         if self.inner.borrow().is_deferred() {
             self.flush_soon();
@@ -406,11 +469,15 @@ impl Stream {
 
     /// Joins the stream as a subscriber and sends what there is at once.
     pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber) -> Subscription {
-        let (id, players) = {
+        let (form, sink) = (subscriber.form, subscriber.sink.clone());
+        let (id, players, served) = {
             let inner = &mut *self.inner.borrow_mut();
             let id = inner.join(subscriber, &self.settings);
-            (id, inner.players)
+            (id, inner.players, inner.wire(form).is_some())
         };
+        if !served {
+            sink.end(End::TooManyForms);
+        }
         self.count_sockets();
         if players == 1 {
             registry::changed(self, Change::Audience { some: true });
@@ -425,7 +492,7 @@ impl Stream {
             return None;
         };
         let was = inner.players;
-        let rest = inner.leave(id)?;
+        let rest = inner.leave(id, &self.settings)?;
         let last = was > 0 && inner.players == 0;
         inner.trim(&self.settings);
         drop(inner);
@@ -453,11 +520,11 @@ impl Stream {
             let inner = &mut *self.inner.borrow_mut();
             if let Some((cursor, wire)) = inner.cursor(id) {
                 cursor.finish_packet(wire);
-                cursor.head().extend_from_slice(bytes);
+                cursor.head().push(bytes);
             }
             let ended = inner.deliver_one(id, &self.settings);
             let head = inner.find(id).and_then(|cursor| cursor.head.as_ref());
-            (ended, head.map_or(0, |head| head.bytes.len() - head.sent))
+            (ended, head.map_or(0, |head| head.own_len()))
         };
         self.after(ended);
         waiting
@@ -497,6 +564,9 @@ impl Stream {
 
     /// Does what may call back into the engine, now that no borrow is held.
     fn after(self: &Rc<Self>, ended: Ended) {
+        if self.inner.borrow().more.take() {
+            self.flush_next();
+        }
         if ended.is_empty() && self.left.borrow().is_empty() {
             return;
         }
@@ -509,7 +579,10 @@ impl Stream {
         for id in left {
             self.unsubscribe(id);
         }
-        for (sink, why) in ended {
+        for (sink, mut why) in ended {
+            if let End::Unread { stream, .. } = &mut why {
+                *stream = self.held();
+            }
             sink.end(why);
         }
     }
@@ -575,6 +648,12 @@ impl Inner {
         self.cursors.len() - self.free.len()
     }
 
+    /// The stream's own time goes on.
+    fn wake(&mut self, now: u64) {
+        self.awake += now.saturating_sub(self.seen).min(STILL_MS);
+        self.seen = now;
+    }
+
     /// The number of the next packet.
     fn next(&self) -> u64 {
         self.first + self.packets.len() as u64
@@ -601,16 +680,23 @@ impl Inner {
             return None;
         }
         self.headers_version += u64::from(noted != Noted::Nothing);
-        if noted == Noted::Changed {
+        if matches!(noted, Noted::Changed | Noted::TooLarge) {
             // what is cached can't be decoded with the new header
             self.drop_cache();
         }
-        self.push(media, info, settings)?;
-        Some(info.is_some_and(|info| info.class == Class::SequenceHeader).then_some(noted))
+        self.push(media, info, noted != Noted::TooLarge, settings)?;
+        let header = info.is_some_and(|info| info.class == Class::SequenceHeader);
+        Some((header || noted == Noted::TooLarge).then_some(noted))
     }
 
     /// Appends a message of the source on air to the log.
-    fn push(&mut self, media: Media<'_>, info: Option<&Info>, settings: &Settings) -> Option<()> {
+    fn push(
+        &mut self,
+        media: Media<'_>,
+        info: Option<&Info>,
+        kept: bool,
+        settings: &Settings,
+    ) -> Option<()> {
         let class = info.map(|info| info.class);
         if media.kind == Kind::Video && class != Some(Class::Empty) {
             self.main_track.get_or_insert(info.map_or(0, |info| info.track));
@@ -628,9 +714,11 @@ impl Inner {
             class,
             Some(Class::KeyFrame | Class::InterFrame | Class::Disposable | Class::Audio)
         );
-        let sticky =
-            matches!(class, Some(Class::SequenceHeader | Class::Metadata)) || media.is_metadata();
+        let sticky = kept
+            && (matches!(class, Some(Class::SequenceHeader | Class::Metadata))
+                || media.is_metadata());
         let (now, seq) = (clock::now(), self.next());
+        self.wake(now);
         let track = info.map(|info| TrackId { video: info.video, track: info.track });
         let timestamp = match track.filter(|_| frame) {
             Some(track) => self.timeline.frame(track, media.timestamp, now),
@@ -643,7 +731,8 @@ impl Inner {
         let len = media.payload.len() as u32;
         let kind = media.kind;
         let time = self.timeline.time();
-        self.packets.push_back(Packet { kind, key, sticky, timestamp, time, len, arrived: now });
+        let arrived = self.awake;
+        self.packets.push_back(Packet { kind, key, sticky, timestamp, time, len, arrived });
         if key {
             self.keys.push_back(seq);
         }
@@ -668,7 +757,6 @@ impl Inner {
 
     fn drop_cache(&mut self) {
         self.cache_from = self.next();
-        self.cached_bytes = 0;
         self.keys.clear();
     }
 
@@ -679,14 +767,8 @@ impl Inner {
             self.cache_from = seq + 1;
             return;
         }
-        let Some(&Packet { len, .. }) = self.packets.back() else { return };
-        self.cached_bytes += u64::from(len);
         while let Some(to) = self.outdated(seq, silent, settings) {
-            while self.cache_from < to {
-                let len = self.packet(self.cache_from).map_or(0, |packet| packet.len);
-                self.cached_bytes = self.cached_bytes.saturating_sub(u64::from(len));
-                self.cache_from += 1;
-            }
+            self.cache_from = to;
         }
     }
 
@@ -704,7 +786,7 @@ impl Inner {
             return Some(self.cache_from + 1);
         }
         let second = self.keys.get(next + usize::from(is_gop)).copied();
-        let fits = self.cached_bytes <= settings.cache_size;
+        let fits = self.cache_fits(settings);
         match second {
             Some(second) if !fits || age(second) >= settings.cache_time => Some(second),
             // one GOP that is too large by itself: the cache goes on at the next key frame
@@ -718,6 +800,15 @@ impl Inner {
         self.main_track.is_some_and(|track| {
             self.timeline.is_silent(TrackId { video: true, track }, settings.cache_time)
         })
+    }
+
+    /// Whether what is cached is not too much.
+    fn cache_fits(&self, settings: &Settings) -> bool {
+        let from = self.cache_from;
+        let Some(Outlet { wire, .. }) = self.outlets.first() else { return true };
+        self.next().saturating_sub(from) <= cost::MAX_PACKETS
+            && self.cost(wire, wire.start_of(from), from)
+                <= cost::of_cache(settings, self.outlets.len())
     }
 
     /// Where a new player starts; none = at the next key frame.
@@ -739,15 +830,16 @@ impl Inner {
 
     fn join(&mut self, subscriber: Subscriber, settings: &Settings) -> u64 {
         let Subscriber { form, sink, player, prologue } = subscriber;
-        self.enter_outlet(form, settings);
         let seq = self.start(settings).unwrap_or(self.next());
+        let seq = self.enter_outlet(form, seq, settings);
+        let granted = self.wire(form).map_or(0, |wire| self.cost(wire, wire.start_of(seq), seq));
         let slot = self.free.pop().unwrap_or_else(|| {
             self.cursors.push(None);
             (self.cursors.len() - 1) as u32
         });
         self.generation = self.generation.wrapping_add(1);
         let id = u64::from(self.generation) << 32 | u64::from(slot);
-        let head = (!prologue.is_empty()).then(|| Box::new(Head { bytes: prologue, sent: 0 }));
+        let head = (!prologue.is_empty()).then(|| Box::new(Head::new(prologue)));
         self.cursors[slot as usize] = Some(Cursor {
             sink,
             id,
@@ -760,53 +852,75 @@ impl Inner {
             filter: Filter::ALL,
             headers: 0,
             drops: 0,
+            granted,
+            since: self.awake,
             direct: None,
         });
         self.players += usize::from(player);
         id
     }
 
-    /// Makes sure that there is a wire of this form, filled with what is cached.
-    fn enter_outlet(&mut self, form: Form, settings: &Settings) {
-        let (from, next) = (self.cache_from.max(self.first), self.next());
+    /// Makes sure that there is a wire of this form, filled from packet `seq` on unless it is there,
+    /// and gives the number of the first packet from there on that it has. If there are too many
+    /// forms, there is no wire.
+    fn enter_outlet(&mut self, form: Form, seq: u64, settings: &Settings) -> u64 {
+        let (from, next) = (seq.max(self.first), self.next());
         if let Some(outlet) = self.outlet(form) {
             if !outlet.is_wanted(settings) {
                 outlet.wire.resume(next);
             }
             outlet.subscribers += 1;
-            return;
+            outlet.left = None;
+            return seq.max(outlet.wire.first());
+        }
+        if self.outlets.len() >= cost::MAX_WIRES {
+            return next;
         }
         let mut wire = Wire::new(form, from);
-        let mut payload = Vec::new();
+        let (mut payload, now) = (Vec::new(), clock::now());
         for seq in from..next {
             let Some(packet) = self.packet(seq) else { break };
             payload.clear();
             let media = Media { kind: packet.kind, timestamp: packet.timestamp, payload: &[] };
             self.outlets[0].wire.payload(seq, &media, packet.len as usize, &mut payload);
-            wire.append(&Media { payload: &payload, ..media }, packet.arrived);
+            wire.append(&Media { payload: &payload, ..media }, now);
         }
         self.outlets.push(Outlet { subscribers: 1, ..Outlet::new(wire) });
+        seq
     }
 
-    /// The first wire is where packets are kept; others live as long as their players.
-    fn leave_outlet(&mut self, form: Form) {
-        if let Some(outlet) = self.outlet(form) {
-            outlet.subscribers -= 1;
+    /// The first wire is where packets are kept; others live as long as their players, and a little
+    /// longer if something is cached.
+    fn leave_outlet(&mut self, form: Form, settings: &Settings) {
+        let now = self.flushed;
+        let Some(outlet) = self.outlet(form) else { return };
+        outlet.subscribers -= 1;
+        if outlet.subscribers == 0 {
+            outlet.left = Some(now);
+            let linger = if settings.cache_time > 0 { LINGER_MS } else { 0 };
+            self.drop_outlets(linger);
         }
-        let kept = self.outlets[0].wire.form;
-        self.outlets.retain(|outlet| outlet.subscribers > 0 || outlet.wire.form == kept);
+    }
+
+    /// Drops the wires whose players have left for so long.
+    fn drop_outlets(&mut self, linger: u64) {
+        let (kept, now) = (self.outlets[0].wire.form, self.flushed);
+        let over = |left: u64| now.saturating_sub(left) >= linger;
+        self.outlets.retain(|outlet| outlet.wire.form == kept || !outlet.left.is_some_and(over));
     }
 
     /// Takes the subscriber out, and gives what completes the message it is receiving.
-    fn leave(&mut self, id: u64) -> Option<Vec<u8>> {
-        let (cursor, wire) = self.cursor(id)?;
-        cursor.finish_packet(wire);
+    fn leave(&mut self, id: u64, settings: &Settings) -> Option<Vec<u8>> {
+        if let Some((cursor, wire)) = self.cursor(id) {
+            cursor.finish_packet(wire);
+        }
+        self.find(id)?;
         let slot = id as u32;
         let cursor = self.cursors[slot as usize].take()?;
         self.free.push(slot);
         self.players -= usize::from(cursor.player);
-        self.leave_outlet(cursor.form);
-        Some(cursor.head.map(|head| head.bytes[head.sent..].to_vec()).unwrap_or_default())
+        self.leave_outlet(cursor.form, settings);
+        Some(cursor.head.map(|head| head.into_bytes()).unwrap_or_default())
     }
 
     /// Lets a subscriber look for a new start, if it is one that `when` picks.
@@ -816,7 +930,7 @@ impl Inner {
             return;
         };
         cursor.finish_packet(wire);
-        cursor.mode = Mode::Picking { seq };
+        cursor.pick_from(seq);
         then(cursor);
     }
 
@@ -826,8 +940,11 @@ impl Inner {
         let pos = wire.start_of(key);
         if cursor.mode == Mode::Live && cursor.pos < pos {
             cursor.finish_packet(wire);
-            // the headers may have changed in what is left out
-            cursor.headers = 0;
+            // the headers may have changed in what is left out, unless nothing of it was sent since
+            // they were put there
+            if !cursor.head.as_ref().is_some_and(|head| head.has_stickies()) {
+                cursor.headers = 0;
+            }
             self.send_headers(cursor, self.packet(key).map_or(0, |packet| packet.timestamp));
             cursor.pos = pos;
         }
@@ -836,6 +953,7 @@ impl Inner {
     /// Sends everybody what is new.
     fn flush(&mut self, settings: &Settings, now: u64) -> Ended {
         self.flushed = now;
+        self.wake(now);
         let mut ended = Vec::new();
         // first the relays, since each stands for all players behind it
         for relays in [true, false] {
@@ -846,7 +964,7 @@ impl Inner {
             }
         }
         if self.has_others() {
-            self.flush_others(settings, now, &mut ended);
+            self.flush_others(settings, &mut ended);
         }
         self.trim(settings);
         ended
@@ -854,7 +972,7 @@ impl Inner {
 
     /// Sends those what is new that can't be written to directly, or could not so far.
     #[inline(never)]
-    fn flush_others(&mut self, settings: &Settings, now: u64, ended: &mut Ended) {
+    fn flush_others(&mut self, settings: &Settings, ended: &mut Ended) {
         let mut cursors = mem::take(&mut self.cursors);
         for (slot, cursor) in cursors.iter_mut().enumerate() {
             let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.direct.is_none()) else {
@@ -865,15 +983,12 @@ impl Inner {
                 if let Some(&key) = self.keys.back().filter(|_| settings.low_latency) {
                     self.move_to(cursor, key);
                 }
-                if let Some(why) = self.bound_lag(cursor, settings, now) {
-                    ended.push((cursor.sink.clone(), why));
-                }
+                let end = self.bound_lag(cursor, settings);
+                let end = end.or_else(|| self.bound_own(cursor, settings));
+                ended.extend(end.map(|why| (cursor.sink.clone(), why)));
                 continue;
             }
-            match self.deliver(cursor, settings) {
-                Ok(()) => self.enter(cursor, slot),
-                Err(error) => ended.push((cursor.sink.clone(), End::Failed(error))),
-            }
+            self.deliver_and_enter(cursor, slot, settings, ended);
         }
         self.cursors = cursors;
     }
@@ -893,57 +1008,102 @@ impl Inner {
             return Vec::new();
         };
         let mut ended = Vec::new();
-        if !cursor.blocked && cursor.direct.is_none() {
-            match self.deliver(&mut cursor, settings) {
-                Ok(()) => self.enter(&mut cursor, slot),
-                Err(error) => ended.push((cursor.sink.clone(), End::Failed(error))),
+        if cursor.direct.is_none() {
+            match cursor.blocked {
+                true => {
+                    let end = self.bound_own(&mut cursor, settings);
+                    ended.extend(end.map(|why| (cursor.sink.clone(), why)));
+                }
+                false => self.deliver_and_enter(&mut cursor, slot, settings, &mut ended),
             }
         }
         self.cursors[slot] = Some(cursor);
         ended
     }
 
+    /// Sends a subscriber what there is for it, and writes to it directly from then on if that can be.
+    fn deliver_and_enter(
+        &mut self,
+        cursor: &mut Cursor,
+        slot: usize,
+        settings: &Settings,
+        ended: &mut Ended,
+    ) {
+        let end = match self.deliver(cursor, settings) {
+            Ok(()) => self.bound_own(cursor, settings),
+            Err(error) => Some(End::Failed(error)),
+        };
+        match end {
+            Some(why) => ended.push((cursor.sink.clone(), why)),
+            None => self.enter(cursor, slot),
+        }
+    }
+
     /// Sends one subscriber what there is for it, until its peer is full.
     fn deliver(&self, cursor: &mut Cursor, settings: &Settings) -> io::Result<()> {
         let Some(wire) = self.wire(cursor.form) else { return Ok(()) };
-        if let Mode::Picking { seq } = cursor.mode {
-            self.pick(cursor, wire, seq, settings);
-        }
-        let to = if cursor.mode == Mode::Live { wire.end() } else { cursor.pos };
+        let picked = match cursor.mode {
+            Mode::Picking { seq } => self.pick(cursor, wire, seq, settings),
+            Mode::Live => Picked::all(cursor.pos, wire.end()),
+            Mode::Paused => Picked::default(),
+        };
         let head = cursor.head.take();
         let (mut parts, mut blocks) = (Vec::new(), Vec::new());
         if let Some(head) = &head {
-            parts.push(IoSlice::new(&head.bytes[head.sent..]));
-            blocks.push(None);
+            head.slices(&mut parts, &mut blocks);
         }
-        wire.slices(cursor.pos, to, &mut parts, &mut blocks);
-        if parts.is_empty() {
-            return Ok(());
+        for &(from, to) in &picked.ranges {
+            wire.slices(from, to, &mut parts, &mut blocks);
         }
         let wanted: usize = parts.iter().map(|part| part.len()).sum();
-        let n = match cursor.sink.write(Data { parts: &parts, blocks: &blocks }) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            n => n?,
+        let n = match wanted {
+            0 => 0,
+            _ => match cursor.sink.write(Data { parts: &parts, blocks: &blocks }) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                n => n?,
+            },
         };
         cursor.head = head;
-        cursor.advance(n);
         cursor.blocked = n < wanted;
+        let of_wire = cursor.advance(n);
+        match picked.left_at(of_wire) {
+            Some((pos, true)) => (cursor.mode, cursor.pos) = (Mode::Live, pos),
+            Some((pos, false)) => {
+                cursor.pick_from(wire.packet_at(pos));
+                cursor.pos = pos;
+            }
+            None if picked.live => (cursor.mode, cursor.pos) = (Mode::Live, wire.end()),
+            None if cursor.mode == Mode::Paused => (),
+            None => {
+                cursor.pick_from(picked.seq);
+                self.more.set(self.more.get() || picked.seq < self.next());
+            }
+        }
         Ok(())
     }
 
-    /// Looks at the packets from `seq` on: copies those that the player gets one by one, and turns
-    /// it into a live one where it may start.
-    fn pick(&self, cursor: &mut Cursor, wire: &Wire, seq: u64, settings: &Settings) {
-        let seq = seq.max(self.first);
-        for seq in seq..self.next() {
+    /// Looks at the packets from `seq` on: picks those that the player gets one by one, and those from
+    /// the one on at which it may start to take all.
+    fn pick(&self, cursor: &mut Cursor, wire: &Wire, seq: u64, settings: &Settings) -> Picked {
+        let mut picked = Picked::default();
+        let mut seq = seq.max(self.first);
+        let next = self.next().min(seq + MAX_LOOKED_AT);
+        if let Some((from, to)) = cursor.rest_of_packet(wire) {
+            match cursor.headers == self.headers_version {
+                true => picked.add(from, to),
+                // new headers go out behind it
+                false => cursor.finish_packet(wire),
+            }
+            seq += 1;
+        }
+        while seq < next && !picked.is_full() {
             let Some(packet) = self.packet(seq) else { break };
             let free = self.main_track.is_none() || !settings.wait_key;
             let starts = packet.key || (free && packet.kind != Kind::Data && !packet.sticky);
             if starts && cursor.filter == Filter::ALL {
                 self.send_headers(cursor, packet.timestamp);
-                cursor.mode = Mode::Live;
-                cursor.pos = wire.start_of(seq);
-                return;
+                picked.add_all(wire.start_of(seq), wire.end());
+                return picked;
             }
             let wanted = match packet.kind {
                 Kind::Data => true,
@@ -956,40 +1116,62 @@ impl Inner {
             }
             // a sticky one is among the headers
             if wanted && !packet.sticky {
-                wire.copy(wire.start_of(seq), wire.start_of(seq + 1), cursor.head());
+                picked.add(wire.start_of(seq), wire.start_of(seq + 1));
             }
+            seq += 1;
         }
-        cursor.mode = Mode::Picking { seq: self.next() };
+        picked.seq = seq;
+        picked
     }
 
     /// Puts the sticky messages in front, if the peer does not have these yet.
     fn send_headers(&self, cursor: &mut Cursor, timestamp: u32) {
-        let Some(source) = self.source_on_air() else { return };
-        let had = mem::replace(&mut cursor.headers, self.headers_version);
-        let form = cursor.form;
-        for sticky in source.headers.in_order().filter(|sticky| sticky.version > had) {
-            // metadata belong to no moment: with a time, ffmpeg takes them for subtitles
-            let timestamp = if sticky.kind == Kind::Data { 0 } else { timestamp };
-            let media = Media { kind: sticky.kind, timestamp, payload: &sticky.payload };
-            let head = cursor.head();
-            form.encode(&media, |bytes| head.extend_from_slice(bytes));
+        let version = self.headers_version;
+        if cursor.headers == version {
+            return;
         }
+        let outlet = self.outlets.iter().find(|outlet| outlet.wire.form == cursor.form);
+        let (Some(source), Some(outlet)) = (self.source_on_air(), outlet) else { return };
+        let mut after = mem::replace(&mut cursor.headers, version);
+        let form = cursor.form;
+        let head = cursor.head();
+        // what it was to get before would pile up in front of a peer that takes nothing
+        if head.has_stickies() {
+            head.drop_stickies();
+            after = 0;
+        }
+        let needed = Needed { after, version, timestamp };
+        outlet.stickies.borrow_mut().put(&source.headers, form, needed, head);
+    }
+
+    /// Ends a subscriber that holds too much for itself alone.
+    fn bound_own(&self, cursor: &mut Cursor, settings: &Settings) -> Option<End> {
+        let bytes = cursor.held();
+        if bytes <= settings.player_memory {
+            return None;
+        }
+        // nothing more is written to it
+        (cursor.head, cursor.mode, cursor.blocked) = (None, Mode::Paused, true);
+        Some(End::Unread { bytes, stream: Held::default() })
     }
 
     /// Moves a player that is too far behind to a key frame, or says that it must go.
-    fn bound_lag(&self, cursor: &mut Cursor, settings: &Settings, now: u64) -> Option<End> {
+    fn bound_lag(&self, cursor: &mut Cursor, settings: &Settings) -> Option<End> {
         let wire = self.wire(cursor.form)?;
         let (seq, pos) = match cursor.mode {
             Mode::Live => (wire.packet_at(cursor.pos), cursor.pos),
             Mode::Picking { seq } => (seq, wire.start_of(seq)),
             Mode::Paused => return None,
         };
-        let lag = self.packet(seq).map_or(0, |packet| now.saturating_sub(packet.arrived));
-        let bytes = wire.end() - pos;
-        if lag <= settings.out_queue_time && settings.out_queue_size.is_none_or(|max| bytes <= max)
-        {
+        let since = |packet: &Packet| packet.arrived.max(cursor.since);
+        let lag = self.packet(seq).map_or(0, |packet| self.awake.saturating_sub(since(packet)));
+        let most = settings.out_queue_size.saturating_add(cursor.granted);
+        let most = most.min(cost::of_wire(settings, self.outlets.len()));
+        let few = self.next().saturating_sub(seq) <= cost::MAX_PACKETS;
+        if lag <= settings.out_queue_time && self.cost(wire, pos, seq) <= most && few {
             return None;
         }
+        cursor.granted = 0;
         cursor.drops = cursor.drops.saturating_add(1);
         if settings.out_queue_drops.is_some_and(|drops| cursor.drops >= drops) {
             return Some(End::TooSlow { times: cursor.drops });
@@ -998,31 +1180,36 @@ impl Inner {
             Some(&key) if cursor.mode == Mode::Live => self.move_to(cursor, key),
             _ => {
                 cursor.finish_packet(wire);
-                cursor.mode = Mode::Picking { seq: self.next() };
+                cursor.pick_from(self.next());
                 cursor.headers = 0;
             }
         }
         None
     }
 
+    /// What is held in one wire for one who needs it from byte `pos`, in packet `seq`, on.
+    fn cost(&self, wire: &Wire, pos: u64, seq: u64) -> u64 {
+        cost::of(wire.end().saturating_sub(pos), self.next().saturating_sub(seq))
+    }
+
     /// Forgets the packets that nobody needs: neither a player nor the cache.
     fn trim(&mut self, settings: &Settings) {
-        let others = if self.has_others() { self.cursors.as_slice() } else { &[] };
-        let others = || others.iter().flatten().filter(|cursor| cursor.direct.is_none());
-        let mut keep = if settings.cache_time > 0 { self.cache_from } else { self.next() };
-        for cursor in others() {
-            if let Mode::Picking { seq } = cursor.mode {
-                keep = keep.min(seq);
-            }
+        if self.outlets.len() > 1 {
+            self.drop_outlets(LINGER_MS);
         }
-        let mut oldest = keep;
-        for Outlet { wire, members, .. } in &mut self.outlets {
-            let live = others().filter(|cursor| cursor.form == wire.form && cursor.is_live());
-            let behind = live.map(|cursor| cursor.pos).chain(members.reached()).min();
-            let keep = match behind {
-                Some(pos) if pos < wire.end() => keep.min(wire.packet_at(pos)),
-                _ => keep,
-            };
+        let next = self.next();
+        for outlet in &mut self.outlets {
+            outlet.behind = (outlet.wire.end(), next);
+        }
+        if self.has_others() {
+            self.note_behind();
+        }
+        let cached = if settings.cache_time > 0 { self.cache_from } else { next };
+        let mut oldest = cached;
+        for Outlet { wire, members, behind, .. } in &mut self.outlets {
+            let pos = members.reached().map_or(behind.0, |reached| behind.0.min(reached));
+            let live = if pos < wire.end() { wire.packet_at(pos) } else { next };
+            let keep = cached.min(behind.1).min(live);
             wire.trim(keep);
             oldest = oldest.min(keep);
         }
@@ -1032,6 +1219,37 @@ impl Inner {
         while self.keys.front().is_some_and(|&key| key < self.first) {
             self.keys.pop_front();
         }
+        cost::shrink(&mut self.packets);
+        cost::shrink(&mut self.keys);
+    }
+
+    /// Notes what those still need that are not written to directly.
+    #[inline(never)]
+    fn note_behind(&mut self) {
+        for cursor in self.cursors.iter().flatten().filter(|cursor| cursor.direct.is_none()) {
+            let mut outlets = self.outlets.iter_mut();
+            let Some(outlet) = outlets.find(|outlet| outlet.wire.form == cursor.form) else {
+                continue;
+            };
+            let (pos, seq) = &mut outlet.behind;
+            match cursor.mode {
+                Mode::Live => *pos = cursor.pos.min(*pos),
+                Mode::Picking { seq: first } => *seq = first.min(*seq),
+                Mode::Paused => (),
+            }
+        }
+    }
+
+    /// What the stream holds.
+    fn held(&self) -> Held {
+        let wires: u64 = self.outlets.iter().map(|outlet| outlet.wire.held()).sum();
+        let packets = self.packets.capacity() * size_of::<Packet>();
+        let keys = self.keys.capacity() * size_of::<u64>();
+        Held {
+            log: wires + (packets + keys) as u64,
+            headers: self.sources.iter().map(|source| source.headers.held()).sum(),
+            players: self.cursors.iter().flatten().map(Cursor::held).sum(),
+        }
     }
 }
 
@@ -1040,6 +1258,8 @@ pub struct Publication {
     stream: Rc<Stream>,
     id: u64,
     taken: Cell<u32>,
+    /// A message was too large to be kept, and that was said.
+    crowded: Cell<bool>,
 }
 
 impl Publication {
@@ -1072,10 +1292,32 @@ impl Publication {
             stream.inner.borrow_mut().append(self.id, media, info.as_ref(), &stream.settings);
         let Some(header) = taken else { return };
         if let Some(noted) = header {
-            let new = noted != Noted::Same;
-            registry::changed(stream, Change::Header { kind: media.kind, new });
+            self.header_came(&media, noted);
         }
-        stream.flush_soon();
+        let unflushed = stream.unflushed.get() + cost::of(media.payload.len() as u64, 1);
+        stream.unflushed.set(unflushed);
+        match unflushed > cost::MAX_UNFLUSHED {
+            true => stream.flush_now(),
+            false => stream.flush_soon(),
+        }
+    }
+
+    /// A sequence header came, or a message that is too large to be kept for later players.
+    #[cold]
+    fn header_came(&self, media: &Media<'_>, noted: Noted) {
+        if noted == Noted::TooLarge && !self.crowded.replace(true) {
+            log::warning!(
+                log::cycle(),
+                "rtmp: later players of \"{}\" do not get a header or metadata of {} bytes: \
+                 more than {MAX_STICKY_BYTES} of them in all",
+                self.stream.key,
+                media.payload.len(),
+            );
+        }
+        if media.kind != Kind::Data {
+            let new = noted != Noted::Same;
+            registry::changed(&self.stream, Change::Header { kind: media.kind, new });
+        }
     }
 
     /// Whether messages wait for the next flush, and not for so long that they should be read before.

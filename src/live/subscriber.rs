@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
+use crate::live::cost::Held;
 use crate::live::direct::{Direct, Place};
+use crate::live::head::Head;
 use crate::live::stream::Stream;
 use crate::live::wire::{Form, Wire};
 use crate::nginx::block::Block;
@@ -24,6 +26,27 @@ pub enum End {
     TooSlow { times: u32 },
     /// There is no source, and none is to come.
     NotFound(&'static str),
+    /// The player left more unread than `player_memory` allows: so many bytes of its own.
+    Unread { bytes: u64, stream: Held },
+    /// The stream is put into too many other forms.
+    TooManyForms,
+}
+
+impl End {
+    /// Why, for the log.
+    pub fn why(&self) -> String {
+        match self {
+            End::Failed(error) => format!("connection failed: {error}"),
+            End::TooSlow { times } => format!("too slow, {times} times"),
+            End::NotFound(why) => (*why).to_owned(),
+            End::Unread { bytes, stream } => format!(
+                "more unread than \"player_memory\" allows: {bytes} bytes, of a stream that \
+                 holds {} of packets, {} of headers and {} for its players",
+                stream.log, stream.headers, stream.players
+            ),
+            End::TooManyForms => "the stream has too many forms".to_owned(),
+        }
+    }
 }
 
 /// The peer of a subscriber. None of these may call back into the engine.
@@ -75,7 +98,7 @@ pub(super) enum Mode {
     /// Takes every byte from `pos` on.
     Live,
     /// Looks at each packet, from number `seq` on: until a key frame comes, or for good if the
-    /// player does not want everything.
+    /// player does not want everything. That packet has begun to go out if `pos` is within it.
     Picking { seq: u64 },
     /// Takes nothing for now.
     Paused,
@@ -88,7 +111,7 @@ pub(super) struct Cursor {
     /// Which of the stream's wires.
     pub form: Form,
     pub mode: Mode,
-    /// The next byte of the wire, in mode `Live`.
+    /// The next byte of the wire, in mode `Live` or within a packet.
     pub pos: u64,
     /// Own bytes that go before those at `pos`.
     pub head: Option<Box<Head>>,
@@ -99,15 +122,14 @@ pub(super) struct Cursor {
     pub headers: u64,
     /// How often it was moved to a key frame because it was behind.
     pub drops: u32,
+    /// What it was behind when it came, as what is cached costs, and when that was, in the time of
+    /// [`Packet::arrived`]: neither is its own doing.
+    ///
+    /// [`Packet::arrived`]: crate::live::media::Packet::arrived
+    pub granted: u64,
+    pub since: u64,
     /// The engine writes to its socket itself; what then is new stands there, `pos` included.
     pub direct: Option<Place>,
-}
-
-/// Bytes that only this subscriber gets.
-#[derive(Default)]
-pub(super) struct Head {
-    pub bytes: Vec<u8>,
-    pub sent: usize,
 }
 
 impl Cursor {
@@ -122,32 +144,52 @@ impl Cursor {
     }
 
     /// The bytes that go out before the wire's.
-    pub fn head(&mut self) -> &mut Vec<u8> {
-        &mut self.head.get_or_insert_default().bytes
+    pub fn head(&mut self) -> &mut Head {
+        self.head.get_or_insert_default()
+    }
+
+    /// What it holds for itself alone.
+    pub fn held(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.cost())
     }
 
     /// Takes the rest of the packet at `pos` over into the head, so that the cursor may be moved.
     pub fn finish_packet(&mut self, wire: &Wire) {
-        let seq = wire.packet_at(self.pos);
-        if self.mode == Mode::Live && wire.start_of(seq) < self.pos {
-            let to = wire.start_of(seq + 1);
-            let from = self.pos;
-            wire.copy(from, to, self.head());
-            self.pos = to;
+        let Some((from, to)) = self.rest_of_packet(wire) else { return };
+        for (block, range) in wire.pieces(from, to) {
+            self.head().push_rest(block, range);
+        }
+        match self.mode {
+            Mode::Picking { seq } => self.pick_from(seq + 1),
+            _ => self.pos = to,
         }
     }
 
-    /// Notes that `n` bytes were taken: first of the head, then of the wire.
-    pub fn advance(&mut self, mut n: usize) {
-        if let Some(head) = &mut self.head {
-            let of_head = n.min(head.bytes.len() - head.sent);
-            head.sent += of_head;
-            n -= of_head;
-            if head.sent == head.bytes.len() {
-                self.head = None;
-            }
+    /// The bytes that complete the packet which has begun to go out.
+    pub fn rest_of_packet(&self, wire: &Wire) -> Option<(u64, u64)> {
+        let seq = match self.mode {
+            Mode::Live => wire.packet_at(self.pos),
+            Mode::Picking { seq } => seq,
+            Mode::Paused => return None,
+        };
+        let to = wire.start_of(seq + 1);
+        (wire.start_of(seq) < self.pos && self.pos < to).then_some((self.pos, to))
+    }
+
+    /// Looks at each packet from number `seq` on.
+    pub fn pick_from(&mut self, seq: u64) {
+        self.mode = Mode::Picking { seq };
+        self.pos = 0;
+    }
+
+    /// Notes that `n` bytes were taken, first of the head, and gives how many were of the wire.
+    pub fn advance(&mut self, n: usize) -> u64 {
+        let Some(head) = &mut self.head else { return n as u64 };
+        let n = head.advance(n);
+        if head.len() == 0 {
+            self.head = None;
         }
-        self.pos += n as u64;
+        n as u64
     }
 }
 

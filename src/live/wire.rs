@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use rtmp_protocol::{chunk, flv, message};
 
+use crate::live::cost;
 use crate::live::media::{Kind, Media};
 use crate::nginx::block::Block;
 
@@ -135,6 +136,18 @@ impl Wire {
         &self.blocks[self.blocks.len() - 1].1
     }
 
+    /// The number of the oldest packet kept.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// What it holds: its blocks, and where packets start.
+    pub fn held(&self) -> u64 {
+        let blocks = self.blocks.iter().map(|(_, block)| block);
+        let blocks: usize = blocks.chain(&self.spare).map(|block| block.capacity()).sum();
+        (blocks + self.starts.capacity() * size_of::<u64>()) as u64
+    }
+
     /// Where the next packet will start.
     pub fn end(&self) -> u64 {
         self.end
@@ -228,6 +241,7 @@ impl Wire {
         while self.first < seq && self.starts.pop_front().is_some() {
             self.first += 1;
         }
+        cost::shrink(&mut self.starts);
         let keep = self.starts.front().copied().unwrap_or(self.end);
         while let Some((start, block)) = self.blocks.front() {
             let end = start + block.filled().len() as u64;

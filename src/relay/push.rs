@@ -268,12 +268,7 @@ impl Session {
     /// The engine has ended the subscription.
     async fn ended(&self) -> Failure {
         self.out.over.wait().await;
-        Failure::new(match self.out.ended.take() {
-            Some(End::Failed(error)) => format!("connection failed: {error}"),
-            Some(End::TooSlow { times }) => format!("the server was too slow, {times} times"),
-            Some(End::NotFound(why)) => why.to_owned(),
-            None => "ended".to_owned(),
-        })
+        Failure::new(self.out.ended.take().map_or("ended".to_owned(), |end| end.why()))
     }
 
     /// Goes on writing whenever the connection takes bytes again.

@@ -17,6 +17,8 @@ use crate::visit::STREAM_ID;
 
 /// Answers that wait for the client to read them: more than any sequence of commands needs.
 const MAX_UNSENT: usize = 64 * 1024;
+/// What is copied at once of a stream whose id is not that of its shared bytes.
+const MAX_RENUMBERED: usize = 64 * 1024;
 
 impl Session {
     /// Sends bytes that are whole messages: between those of the stream, if one is played.
@@ -208,19 +210,46 @@ impl MessageStream {
     fn write_renumbered(&self, session: &Session, data: Data<'_>) -> io::Result<usize> {
         let mut guard = self.renumber.borrow_mut();
         let Some(renumber) = &mut *guard else { return session.write(data) };
-        let mut bytes = Vec::new();
-        for part in data.parts {
-            bytes.extend_from_slice(part);
+        let mut sent = 0;
+        loop {
+            // one that is far behind is not copied all that waits for it
+            let mut bytes = copy_of(data.parts, sent, MAX_RENUMBERED);
+            if bytes.is_empty() {
+                return Ok(sent);
+            }
+            let mut taken = bytes.clone();
+            renumber.clone().pass(&mut bytes);
+            let parts = [io::IoSlice::new(&bytes)];
+            let n = match session.write(Data { parts: &parts, blocks: &[None] }) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent > 0 => {
+                    return Ok(sent);
+                }
+                n => n?,
+            };
+            sent += n;
+            if let Some(taken) = taken.get_mut(..n) {
+                renumber.pass(taken);
+            }
+            if n < bytes.len() {
+                return Ok(sent);
+            }
         }
-        let mut taken = bytes.clone();
-        renumber.clone().pass(&mut bytes);
-        let parts = [io::IoSlice::new(&bytes)];
-        let n = session.write(Data { parts: &parts, blocks: &[None] })?;
-        if let Some(taken) = taken.get_mut(..n) {
-            renumber.pass(taken);
-        }
-        Ok(n)
     }
+}
+
+/// A copy of at most `most` bytes of `parts`, behind the first `skip`.
+fn copy_of(parts: &[io::IoSlice<'_>], mut skip: usize, most: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in parts {
+        let from = skip.min(part.len());
+        skip -= from;
+        let to = part.len().min(from + (most - bytes.len()));
+        bytes.extend_from_slice(part.get(from..to).unwrap_or_default());
+        if bytes.len() == most {
+            break;
+        }
+    }
+    bytes
 }
 
 impl Sink for MessageStream {
@@ -266,9 +295,8 @@ impl Sink for MessageStream {
         let Some(session) = self.session() else { return };
         match why {
             End::Failed(error) => session.end_soon(Reason::Io(error)),
-            End::TooSlow { times } => {
-                let why = format!("the player was too slow, {times} times");
-                session.end_soon(Reason::Protocol(why));
+            End::TooSlow { .. } | End::Unread { .. } | End::TooManyForms => {
+                session.end_soon(Reason::Protocol(format!("the player is closed: {}", why.why())));
             }
             End::NotFound(why) => {
                 self.tell(move |session, stream| session.no_source(stream, why));

@@ -1,0 +1,66 @@
+//! Sticky messages as they go out: encoded once for all who need the same ones at the same time.
+
+use std::rc::{Rc, Weak};
+
+use crate::live::head::Head;
+use crate::live::media::{Headers, Kind, Media};
+use crate::live::wire::Form;
+use crate::nginx::block::Block;
+
+/// The sticky messages that somebody was sent last, for as long as it has not taken them.
+#[derive(Default)]
+pub(super) struct Stickies {
+    of: Needed,
+    block: Weak<Block>,
+    /// Where each message ends.
+    ends: Vec<usize>,
+}
+
+/// Which messages are needed.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Needed {
+    /// Those that came after this version.
+    pub after: u64,
+    /// The version they make up.
+    pub version: u64,
+    /// The time of the frame that follows them.
+    pub timestamp: u32,
+}
+
+impl Stickies {
+    /// Adds the messages to `head`.
+    pub fn put(&mut self, headers: &Headers, form: Form, needed: Needed, head: &mut Head) {
+        let block = match self.block.upgrade().filter(|_| self.of == needed) {
+            Some(block) => block,
+            None => self.encode(headers, form, needed),
+        };
+        let mut from = 0;
+        for &to in &self.ends {
+            head.push_sticky(&block, from..to);
+            from = to;
+        }
+    }
+
+    fn encode(&mut self, headers: &Headers, form: Form, needed: Needed) -> Rc<Block> {
+        let messages = || {
+            headers.in_order().filter(|sticky| sticky.version > needed.after).map(|sticky| {
+                // metadata belong to no moment: with a time, ffmpeg takes them for subtitles
+                let timestamp = if sticky.kind == Kind::Data { 0 } else { needed.timestamp };
+                Media { kind: sticky.kind, timestamp, payload: &sticky.payload }
+            })
+        };
+        let (mut len, mut ends) = (0, Vec::new());
+        for media in messages() {
+            form.encode(&media, |bytes| len += bytes.len());
+            ends.push(len);
+        }
+        let block = Rc::new(Block::new(len));
+        for media in messages() {
+            form.encode(&media, |bytes| {
+                block.append(bytes);
+            });
+        }
+        *self = Stickies { of: needed, block: Rc::downgrade(&block), ends };
+        block
+    }
+}
