@@ -37,10 +37,16 @@ pub fn watch() {
         Change::Audience { some: false } => inner::forsake(stream.key()),
         Change::Header { .. } => (),
     });
-    observe(|key| {
-        if let Some(stream) = live::find(key) {
-            find_source(&stream);
-            relay::pull::resume(&stream);
+    observe(|key, word| {
+        let Some(stream) = live::find(key) else { return };
+        match word {
+            Word::Source => {
+                find_source(&stream);
+                relay::pull::resume(&stream);
+            }
+            Word::NotFound => {
+                stream.end_players("there is no such stream, as another worker was told");
+            }
         }
     });
 }
@@ -64,7 +70,16 @@ pub struct Remote {
 #[derive(Debug)]
 pub struct Taken;
 
-type Observer = Rc<dyn Fn(&Key)>;
+/// What workers tell each other of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// A source of it came or went.
+    Source,
+    /// There is none, and its players are to leave.
+    NotFound,
+}
+
+type Observer = Rc<dyn Fn(&Key, Word)>;
 
 thread_local! {
     /// The priorities of this worker's sources.
@@ -73,15 +88,37 @@ thread_local! {
     static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
 }
 
-/// Calls `observer` whenever a source of a stream that this worker is interested in came or went
-/// in another worker.
-pub fn observe(observer: impl Fn(&Key) + 'static) {
+/// Calls `observer` with each word of another worker about a stream that this worker is interested
+/// in.
+pub fn observe(observer: impl Fn(&Key, Word) + 'static) {
     OBSERVER.replace(Some(Rc::new(observer)));
 }
 
-fn tell_observer(key: &Key) {
+fn tell_observer(key: &Key, word: Word) {
     if let Some(observer) = OBSERVER.with_borrow(Clone::clone) {
-        observer(key);
+        observer(key, word);
+    }
+}
+
+/// What stands behind the key in a word that there is no such stream.
+const NOT_FOUND: &[u8] = b"n";
+
+/// Another worker has sent word.
+fn heard(bytes: &[u8]) {
+    let Some(key) = decode(bytes) else { return };
+    let word = if bytes.ends_with(&not_found(&key)) { Word::NotFound } else { Word::Source };
+    tell_observer(&key, word);
+}
+
+fn not_found(key: &Key) -> Vec<u8> {
+    [encode(key).as_slice(), NOT_FOUND].concat()
+}
+
+/// Has the other workers end their players of the stream.
+pub fn end_players(key: &Key) {
+    let told = member::update(&encode(key), Class::Open, |members| interested(members));
+    for pid in told.unwrap_or_default() {
+        socket::notify(pid, &not_found(key));
     }
 }
 
@@ -364,7 +401,7 @@ fn purge(gone: impl Fn(i32) -> bool) {
         let told = member::update(&encode(&key), Class::Open, |members| interested(members))
             .unwrap_or_default();
         tell(&key, &told);
-        tell_observer(&key);
+        tell_observer(&key, Word::Source);
     }
 }
 

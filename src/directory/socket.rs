@@ -17,7 +17,7 @@ use shared_table::Class;
 
 use super::place::Place;
 use super::proof::{self, Purpose};
-use super::{decode, inner, master, tell_observer};
+use super::{inner, master};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::listening::{self, Acceptor, Watched};
@@ -299,8 +299,6 @@ fn hear() {
         if !proof::holds(Purpose::Word, &[&me, key], proof) {
             continue;
         }
-        if let Some(key) = decode(key) {
-            tell_observer(&key);
-        }
+        super::heard(key);
     }
 }

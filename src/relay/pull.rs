@@ -223,7 +223,11 @@ impl Audience {
             let Some(audience) = pull.audience.upgrade() else { return };
             let visit = audience.players.first();
             match stop {
-                Stop::EndClients(why) => pull.stream.end_players(why),
+                // before the others hear that it is up to them
+                Stop::EndClients(why) => {
+                    directory::end_players(pull.stream.key());
+                    pull.stream.end_players(why);
+                }
                 Stop::GiveUp if visit.is_some_and(|visit| !visit.app.live.idle_streams) => {
                     pull.stream.end_players("the stream is not pulled");
                 }
