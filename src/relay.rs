@@ -4,6 +4,7 @@
 mod clients;
 mod flv;
 pub mod loops;
+mod meta;
 pub mod pull;
 pub mod push;
 pub mod reconnect;

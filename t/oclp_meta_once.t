@@ -100,7 +100,7 @@ for my $app (qw/ once server /) {
 	$p->close();
 }
 
-# every change, for a line that has no relay
+# every change
 
 $oclp->answer('meta start', status => 200);
 my $p = publisher('each', 'each');
@@ -117,7 +117,7 @@ video($p, 'x');
 asked('each', 4, 'each: asked, and a relay is made');
 wait_for { grep { $_->{name} eq 'each' } $oclp->requests('publish start') };
 video($p, 'y');
-asked('each', 4, 'each: one relay at a time');
+asked('each', 5, 'each: and asked again while it runs');
 $p->close();
 done('each');
 

@@ -86,4 +86,8 @@ impl Lease for Session {
     fn established(&mut self) {
         self.0.update();
     }
+
+    fn unused(self: Box<Self>) {
+        self.0.forget();
+    }
 }

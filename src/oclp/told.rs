@@ -20,10 +20,11 @@ pub struct Told {
     then: Option<Rc<Staying>>,
 }
 
-/// What is held until the server knows of the end.
-struct End {
-    _turn: Option<Turn>,
-    _then: Option<Rc<Staying>>,
+enum End {
+    /// With what is held until the server knows of it.
+    Now { _turn: Option<Turn>, _then: Option<Rc<Staying>> },
+    /// Nothing had begun.
+    Never,
 }
 
 impl Told {
@@ -48,6 +49,14 @@ impl Told {
         }
     }
 
+    /// Nothing came of the start, so there is no end to tell.
+    pub fn forget(mut self) {
+        if let Some(end) = self.end.take() {
+            // see `update`
+            let _ = end.send(End::Never);
+        }
+    }
+
     /// Lets `staying` end behind this.
     pub fn before(&mut self, staying: Option<Rc<Staying>>) {
         self.then = staying;
@@ -60,7 +69,7 @@ impl Drop for Told {
         let in_turn = self.notice.callback.call.in_turn();
         let turn = in_turn.then(|| Turn::now(self.notice.subject()));
         // see `update`
-        let _ = end.send(End { _turn: turn, _then: self.then.take() });
+        let _ = end.send(End::Now { _turn: turn, _then: self.then.take() });
     }
 }
 
@@ -78,7 +87,7 @@ async fn go_on(notice: Notice, begin: oneshot::Receiver<()>, mut ended: oneshot:
     } else {
         ended.await
     };
-    if notice.callback.done {
+    if notice.callback.done && !matches!(end, Ok(End::Never)) {
         notice.tell_end().await;
     }
     drop(end);

@@ -4,13 +4,14 @@
 //! other servers, and with the last publisher the pushes end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::rc::{Rc, Weak};
 
 use rtmp_protocol::message;
 
 use super::clients::Clients;
+use super::meta::Meta;
 use super::reconnect::{keep_up, Failure, Relay, Stop, Targets};
 use super::rtmp::{self, Role};
 use super::target::Target;
@@ -35,8 +36,8 @@ pub struct Pushes {
     stream: Rc<Stream>,
     publishers: Clients,
     tasks: RefCell<Vec<Task>>,
-    /// Those of the lines `oclp_meta`, by the line's number.
-    metas: RefCell<BTreeMap<usize, Task>>,
+    /// Those of the lines `oclp_meta`, since the first sequence header.
+    metas: RefCell<Vec<Meta>>,
     /// A sequence header has begun them.
     met: Cell<bool>,
 }
@@ -96,7 +97,7 @@ impl Pushes {
         Share { pushes: self.clone(), id: self.publishers.enter(visit) }
     }
 
-    /// Begins the lines `oclp_meta` that wait for a sequence header of this kind and have no relay.
+    /// Has the lines `oclp_meta` ask that wait for a sequence header of this kind.
     fn header_came(self: &Rc<Self>, kind: Kind) {
         let Some(visit) = self.publishers.first() else { return };
         let oclp = &visit.app.oclp;
@@ -108,19 +109,23 @@ impl Pushes {
             return;
         }
         let mut metas = self.metas.borrow_mut();
-        for (number, callback) in oclp.meta.iter().enumerate() {
-            if metas.get(&number).is_none_or(Task::is_finished) {
-                metas.insert(number, self.run(Scheduled(callback.clone())));
-            }
+        if metas.is_empty() {
+            let lines = oclp.meta.iter().cloned().map(Scheduled);
+            metas.extend(lines.map(|line| Meta::new(self.push(), line)));
         }
+        metas.iter().for_each(Meta::header_came);
+    }
+
+    fn push(self: &Rc<Self>) -> Push {
+        Push { pushes: Rc::downgrade(self), stream: self.stream.clone() }
     }
 
     /// Runs one push, to where `targets` says, as long as there is a publisher.
     fn run(self: &Rc<Self>, mut targets: impl Targets + 'static) -> Task {
-        let push = Push { pushes: Rc::downgrade(self), stream: self.stream.clone() };
+        let push = self.push();
         task::spawn(async move {
             if let Stop::EndClients(why) = keep_up(&push, &mut targets).await {
-                push.stream.refuse_sources(why);
+                push.refuse_sources(why);
             }
         })
     }
@@ -143,9 +148,16 @@ impl Drop for Share {
 }
 
 /// One push of a stream.
-struct Push {
+pub(super) struct Push {
     pushes: Weak<Pushes>,
     stream: Rc<Stream>,
+}
+
+impl Push {
+    /// Ends the publishers.
+    pub(super) fn refuse_sources(&self, why: &'static str) {
+        self.stream.refuse_sources(why);
+    }
 }
 
 impl Relay for Push {
@@ -181,7 +193,7 @@ impl Relay for Push {
 }
 
 /// An established push. Dropped, the other server is told that the stream ends.
-struct Session {
+pub(super) struct Session {
     peer: RefCell<Option<rtmp::Peer>>,
     conn: Rc<AsyncConn>,
     out: Rc<Out>,

@@ -84,6 +84,9 @@ pub struct Candidate {
 pub trait Lease {
     /// The relay works now.
     fn established(&mut self) {}
+
+    /// No relay is made of the decision.
+    fn unused(self: Box<Self>) {}
 }
 
 impl Lease for () {}

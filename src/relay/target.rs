@@ -239,6 +239,15 @@ impl Target {
         }
     }
 
+    /// Whether it asks the same server for the same as `other`.
+    pub fn leads_to(&self, other: &Target) -> bool {
+        let of = |target: &Target| {
+            let Target { scheme, host, port, app, name, args, tc_url, .. } = target.clone();
+            (scheme, host.to_ascii_lowercase(), port, app, name, args, tc_url)
+        };
+        of(self) == of(other)
+    }
+
     /// The name with its query, as `publish` and `play` take it.
     pub fn name_and_args(&self) -> Vec<u8> {
         match self.args.is_empty() {
