@@ -35,7 +35,7 @@ pub fn watch() {
             find_source(stream);
         }
         Change::Audience { some: false } => inner::forsake(stream.key()),
-        Change::Header { .. } => (),
+        Change::Header { .. } | Change::Track | Change::Decided => (),
     });
     observe(|key, word| {
         let Some(stream) = live::find(key) else { return };

@@ -85,7 +85,7 @@ static mut HTTP: ngx_http_module_t = ngx_http_module_t {
     create_loc_conf: Some(conf::flv_live::ngx_rtmp_http_create_loc_conf),
     merge_loc_conf: Some(conf::flv_live::ngx_rtmp_http_merge_loc_conf),
 };
-static mut HTTP_COMMANDS: [ngx_command_t; 2] = conf::flv_live::commands();
+static mut HTTP_COMMANDS: [ngx_command_t; conf::flv_live::COMMANDS] = conf::flv_live::commands();
 
 const fn name(name: &'static std::ffi::CStr) -> ngx_str_t {
     ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() }

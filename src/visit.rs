@@ -105,18 +105,30 @@ pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publis
     })
 }
 
-/// play → access → limit → oclp_play → live → oclp_stream → pull.
-pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
+/// A client that may play, and does not.
+pub struct Allowed {
+    admitted: Admitted,
+    counted: Option<ClientHold>,
+}
+
+/// access → limit → oclp_play, and whether there can be such a stream.
+pub async fn may_play(visit: &Rc<Visit>) -> Result<Allowed, Refusal> {
     loops::admit(visit)?;
     visit.access(Kind::Play)?;
     let counted = visit.limit()?;
-    let mut admitted = oclp::play(visit).await?;
-    let stream = visit.stream();
-    let interest = directory::inner::interest(&visit.key);
-    let elsewhere = directory::source(&visit.key).is_some();
-    if !stream.on_air() && !elsewhere && !visit.awaits_source() {
+    let admitted = oclp::play(visit).await?;
+    let here = live::find(&visit.key).is_some_and(|stream| stream.on_air());
+    if !here && directory::source(&visit.key).is_none() && !visit.awaits_source() {
         return Err(Refusal::NotFound("nobody publishes the stream"));
     }
+    Ok(Allowed { admitted, counted })
+}
+
+/// play → access → limit → oclp_play → live → oclp_stream → pull.
+pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
+    let Allowed { mut admitted, counted } = may_play(visit).await?;
+    let stream = visit.stream();
+    let interest = directory::inner::interest(&visit.key);
     admitted.enter_stream(visit);
     let seat = pull::join(visit, &stream);
     Ok(Playing { stream, _seat: seat, _interest: interest, _admitted: admitted, _counted: counted })

@@ -32,6 +32,7 @@ for my $name (@names) {
 my %blocks = map { $_ => '' } qw/ rtmp server application /;
 for my $name (@names) {
 	my $default = $documented{$name}{default} // next;
+	next if grep { $_ eq 'location' } @{$documented{$name}{contexts}};
 	for my $context (@{$documented{$name}{contexts}}) {
 		$blocks{$context} .= "$name $default;\n" if exists $blocks{$context};
 	}
@@ -76,6 +77,7 @@ sub declared {
 		MS => [qw/ rtmp server /], MSA => [qw/ rtmp server application /],
 		SA => [qw/ server application /],
 		L => ['location'],
+		HSL => [qw/ http server location /],
 	);
 
 	my %declared;

@@ -27,7 +27,7 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http/)->plan(13);
+my $t = Test::Nginx->new()->has(qw/http/)->plan(20);
 
 ###############################################################################
 
@@ -46,6 +46,11 @@ like(check('flv_live 0;'), qr/invalid value "0" in "flv_live" directive, it must
 like(check('flv_live on;'), qr/invalid value "on"/, 'no port');
 like(check("flv_live $port x=y;"), qr/invalid value "x=y".*app=/, 'unknown parameter');
 like(check("flv_live $port app=;"), qr/invalid value "app="/, 'no app');
+for my $bad ('on', '* https://a', 'https://a/b', 'a.example', 'https://*.a', 'https://a off') {
+	like(check("flv_live $port; flv_cors $bad;"),
+		qr/invalid value "\S+" in "flv_cors" directive, it must be origins such as/, "flv_cors $bad");
+}
+like(check("flv_cors off; flv_cors *;"), qr/"flv_cors" directive is duplicate/, 'flv_cors twice');
 like(conf_check($t, "http { server { location / { flv_live $port; } } }"),
 	qr/no server of the "rtmp" block/, 'no rtmp block');
 like(conf_check($t, "http { flv_live $port; } $rtmp"), qr/not allowed here/, 'not in http');

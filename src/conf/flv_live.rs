@@ -12,21 +12,33 @@ use std::rc::Rc;
 use nginx_sys::{
     ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
     ngx_http_core_module, ngx_http_module, ngx_http_request_t, ngx_str_t, ngx_uint_t,
-    NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_CONF_1MORE, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
 };
 
 use super::ngx::{conf_result, main_conf_of, Address, Cf};
 use super::value::{self, Args, ConfError};
 use super::Listen;
+use crate::flv_live::cors::Cors;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 
 /// A `location` block of the `http` block.
 const L: u32 = NGX_HTTP_LOC_CONF;
 
-/// The directives that stand in the `http` block, with the empty one that ends the list.
-pub const fn commands() -> [ngx_command_t; 2] {
-    [setting(c"flv_live", L, None, NGX_CONF_TAKE12, ngx_rtmp_flv_live), ngx_command_t::empty()]
+/// The `http` block, and `server` and `location` blocks in it, the inner one winning.
+const HSL: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+/// How many there are, with the empty one that ends the list.
+pub const COMMANDS: usize = 3;
+
+/// The directives that stand in the `http` block.
+pub const fn commands() -> [ngx_command_t; COMMANDS] {
+    [
+        setting(c"flv_live", L, None, NGX_CONF_TAKE12, ngx_rtmp_flv_live),
+        setting(c"flv_cors", HSL, Some("off"), NGX_CONF_1MORE, ngx_rtmp_flv_cors),
+        ngx_command_t::empty(),
+    ]
 }
 
 type Handler =
@@ -73,19 +85,29 @@ impl FlvLive {
     }
 
     fn bind(&self, listens: &[Rc<Listen>]) -> Result<(), String> {
-        let listen = listens
-            .iter()
-            .find(|listen| self.listener.is(&listen.address))
-            .or_else(|| listens.iter().find(|listen| self.listener.is_within(&listen.address)))
-            .ok_or_else(|| {
-                format!(
-                    "no server of the \"rtmp\" block listens on \"{}\" of the \"flv_live\" \
-                     directive in {}",
-                    self.text, self.place
-                )
-            })?;
+        let exact = |listen: &&Rc<Listen>| self.listener.is(&listen.address);
+        let within = |listen: &&Rc<Listen>| self.listener.is_within(&listen.address);
+        let mut found: Vec<_> = listens.iter().filter(exact).collect();
+        if found.is_empty() {
+            found = listens.iter().filter(within).collect();
+        }
+        let FlvLive { text, place, .. } = self;
+        let Some((listen, others)) = found.split_first() else {
+            return Err(format!(
+                "no server of the \"rtmp\" block listens on \"{text}\" of the \"flv_live\" \
+                 directive in {place}"
+            ));
+        };
+        if let Some(other) = others.iter().find(|other| !listen.has_servers_of(other)) {
+            let (one, other) = (&listen.addr, &other.addr);
+            return Err(format!(
+                "\"{one}\" and \"{other}\" of the \"rtmp\" block have other servers, so \"{text}\" \
+                 of the \"flv_live\" directive in {place} must say which: \"flv_live {one}\" or \
+                 \"flv_live {other}\""
+            ));
+        }
         // each location is bound once
-        let _ = self.listen.set(listen.clone());
+        let _ = self.listen.set((*listen).clone());
         Ok(())
     }
 }
@@ -144,8 +166,21 @@ struct HttpMain {
 
 /// What a location holds of ours.
 #[derive(Default)]
-struct Location {
+pub struct Location {
     flv_live: OnceCell<Rc<FlvLive>>,
+    cors: OnceCell<Rc<Cors>>,
+}
+
+impl Location {
+    /// What is played in it.
+    pub fn flv_live(&self) -> Option<&FlvLive> {
+        self.flv_live.get().map(Rc::as_ref)
+    }
+
+    /// Which pages of other sites may read it.
+    pub fn cors(&self) -> &Cors {
+        self.cors.get().map_or(&Cors::Off, Rc::as_ref)
+    }
 }
 
 /// nginx begins the `http` block.
@@ -169,7 +204,7 @@ unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
     kept.flatten().map_or(ptr::null_mut(), |kept| kept.cast())
 }
 
-/// A location ends. `if` and `limit_except` inside of it, which nginx keeps as nameless locations,
+/// A location ends: what it does not say, the block around it does. `if` and `limit_except` inside of it, which nginx keeps as nameless locations,
 /// play what it plays.
 pub unsafe extern "C" fn ngx_rtmp_http_merge_loc_conf(
     cf: *mut ngx_conf_t,
@@ -180,6 +215,9 @@ pub unsafe extern "C" fn ngx_rtmp_http_merge_loc_conf(
         // SAFETY: nginx calls with what create_loc_conf made, and its own parser in the location.
         let (prev, conf, core) =
             unsafe { (&*prev.cast::<Location>(), &*conf.cast::<Location>(), core_loc_conf(cf)) };
+        if let Some(cors) = prev.cors.get().filter(|_| conf.cors.get().is_none()) {
+            let _ = conf.cors.set(cors.clone());
+        }
         // SAFETY: the core module's configuration of a location that is being merged.
         unsafe {
             if (*core).noname() == 0 || conf.flv_live.get().is_some() {
@@ -225,6 +263,44 @@ unsafe extern "C" fn ngx_rtmp_flv_live(
         }
         Ok(())
     }))
+}
+
+/// `flv_cors off|*|origin...;`
+unsafe extern "C" fn ngx_rtmp_flv_cors(
+    cf: *mut ngx_conf_t,
+    cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    conf_result(guard("a directive", || {
+        // SAFETY: nginx calls with its parser, one of `commands`, and what create_loc_conf made.
+        let (parser, name, location) = unsafe {
+            (Cf::new(cf), (*cmd).name.to_str().unwrap_or("?"), &*conf.cast::<Location>())
+        };
+        let words = parser.words();
+        let cors = cors(words.get(1..).unwrap_or_default());
+        let cors = cors.or_else(|err| parser.refuse(name, &err))?;
+        match location.cors.set(Rc::new(cors)) {
+            Ok(()) => Ok(()),
+            Err(_) => parser.refuse(name, &ConfError::Duplicate),
+        }
+    }))
+}
+
+fn cors(words: &[&[u8]]) -> Result<Cors, ConfError> {
+    match words {
+        [b"off"] => return Ok(Cors::Off),
+        [b"*"] => return Ok(Cors::Any),
+        _ => (),
+    }
+    let origins = words.iter().map(|word| match Cors::is_origin(word) {
+        true => Ok(word.to_ascii_lowercase()),
+        false => Err(ConfError::invalid(
+            word,
+            "origins such as \"https://example.com\" or \"http://example.com:8080\", or \"*\" or \
+             \"off\" alone",
+        )),
+    });
+    Ok(Cors::Of(origins.collect::<Result<_, _>>()?))
 }
 
 fn parse(args: &Args<'_>, place: String) -> Result<Rc<FlvLive>, ConfError> {
@@ -297,15 +373,15 @@ pub unsafe fn bind_locations(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
     Ok(())
 }
 
-/// The directive of the location that a request was found to be for.
+/// What is said in the location that a request was found to be for.
 ///
 /// # Safety
 ///
-/// `r` is a live request.
-pub unsafe fn of_request(r: *mut ngx_http_request_t) -> Option<Rc<FlvLive>> {
+/// `r` is a live request, and the result is not used after it has gone on to another location.
+pub unsafe fn of_request<'a>(r: *mut ngx_http_request_t) -> Option<&'a Location> {
     // SAFETY: nginx gives each request the configurations of its location.
     unsafe {
         let conf = *(*r).loc_conf.add(crate::ngx_rtmp_http_module.ctx_index);
-        conf.cast::<Location>().as_ref()?.flv_live.get().cloned()
+        conf.cast::<Location>().as_ref()
     }
 }

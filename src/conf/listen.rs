@@ -29,9 +29,17 @@ pub struct Listen {
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: bool,
     names: Names<Rc<ServerConf>>,
+    servers: Vec<Rc<ServerConf>>,
 }
 
 impl Listen {
+    /// Whether a client gets the same servers at `other` as here.
+    pub fn has_servers_of(&self, other: &Listen) -> bool {
+        Rc::ptr_eq(&self.default_server, &other.default_server)
+            && self.servers.len() == other.servers.len()
+            && self.servers.iter().zip(&other.servers).all(|(one, other)| Rc::ptr_eq(one, other))
+    }
+
     /// The server for `domain`, the host that a client says it wants. The case of its letters and
     /// a dot at its end do not matter.
     pub fn server_for(&self, domain: &[u8]) -> Rc<ServerConf> {
@@ -373,6 +381,12 @@ impl AddressBlock {
             default_server: default.ok_or(ConfError::Logged)?,
             proxy_protocol: self.proxy_protocol,
             names: table,
+            servers: self
+                .servers
+                .iter()
+                .filter_map(|&number| servers.get(number))
+                .cloned()
+                .collect(),
         })
     }
 }

@@ -3,20 +3,11 @@
 
 use std::io::Cursor;
 
-use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 use tungstenite::protocol::frame::FrameHeader;
 
 /// The longest payload of a ping or a close (RFC 6455, 5.5).
 const MAX_CONTROL: u64 = 125;
-
-/// The only version there is (RFC 6455, 4.1).
-pub const VERSION: &[u8] = b"13";
-
-/// The value of `Sec-WebSocket-Accept` that answers the one of `Sec-WebSocket-Key`.
-pub fn accept_key(key: &[u8]) -> String {
-    derive_accept_key(key)
-}
 
 /// What came of a client.
 #[derive(Debug, PartialEq, Eq)]
@@ -96,9 +87,12 @@ pub fn close_back(payload: &[u8]) -> Vec<u8> {
     control(Control::Close, payload)
 }
 
-/// A close of our own.
-pub fn close(code: CloseCode) -> Vec<u8> {
-    control(Control::Close, &u16::from(code).to_be_bytes())
+/// A close of our own, with a reason that is cut to what fits.
+pub fn close(code: CloseCode, why: &str) -> Vec<u8> {
+    let code = u16::from(code).to_be_bytes();
+    let why = why.as_bytes();
+    let why = why.get(..MAX_CONTROL as usize - code.len()).unwrap_or(why);
+    control(Control::Close, &[&code, why].concat())
 }
 
 fn control(control: Control, payload: &[u8]) -> Vec<u8> {

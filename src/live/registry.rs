@@ -34,6 +34,10 @@ pub enum Change {
     Audience { some: bool },
     /// A sequence header came. `new` = there was none like it.
     Header { kind: Kind, new: bool },
+    /// The first frame of audio or of video of the source on air came.
+    Track,
+    /// It is decided whether and where the stream is pulled.
+    Decided,
 }
 
 type Observer = Rc<dyn Fn(&Rc<Stream>, Change)>;

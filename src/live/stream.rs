@@ -84,6 +84,8 @@ pub struct Stream {
     /// A flush is due: the event is posted or its timer runs.
     flush_due: Cell<bool>,
     sockets: Sockets,
+    /// It was said whether and where the stream is to be had, as long as nobody publishes it.
+    decided: Cell<bool>,
     /// Subscribers that left while the engine was at work on them.
     left: RefCell<Vec<u64>>,
     /// The sequence headers that are to be announced, one bit for each kind and whether it is new.
@@ -96,7 +98,6 @@ struct Inner {
     sources: Vec<Publishing>,
     /// The id of the source on air.
     on_air: Option<u64>,
-    on_air_since: u64,
     next_source: u64,
 
     packets: VecDeque<Packet>,
@@ -112,8 +113,7 @@ struct Inner {
     headers_version: u64,
     /// The track whose key frames players start at, once video was seen.
     main_track: Option<u8>,
-    /// Audio came.
-    heard: bool,
+    tracks: Tracks,
     timeline: Timeline,
 
     cursors: Vec<Option<Cursor>>,
@@ -127,6 +127,22 @@ struct Inner {
     seen: u64,
     /// There is more for one who picks than it was written at once.
     more: Cell<bool>,
+}
+
+/// When the first frame of each came from the source on air, or from the last one that was, in the
+/// loop's milliseconds. A header without frames announces nothing.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Tracks {
+    audio: Option<u64>,
+    video: Option<u64>,
+}
+
+/// What a message was, for those who follow the stream.
+enum Note {
+    Nothing,
+    Header(Noted),
+    /// The first frame of audio or of video.
+    Track,
 }
 
 /// A wire, and those who take its bytes.
@@ -185,13 +201,13 @@ impl Stream {
                 }),
                 flush_due: Cell::new(false),
                 sockets: Sockets::default(),
+                decided: Cell::new(false),
                 left: RefCell::default(),
                 announcing: Cell::new(0),
                 unflushed: Cell::new(0),
                 inner: RefCell::new(Inner {
                     sources: Vec::new(),
                     on_air: None,
-                    on_air_since: 0,
                     next_source: 0,
                     packets: VecDeque::new(),
                     first: 0,
@@ -200,7 +216,7 @@ impl Stream {
                     outlets: vec![Outlet::new(Wire::new(settings.form, 0))],
                     headers_version: 0,
                     main_track: None,
-                    heard: false,
+                    tracks: Tracks::default(),
                     timeline: Timeline::default(),
                     cursors: Vec::new(),
                     free: Vec::new(),
@@ -241,16 +257,29 @@ impl Stream {
         self.inner.borrow().players
     }
 
-    /// Whether audio and whether video came from the source on air.
+    /// Whether frames of audio and of video came from the source on air, or from the last one that
+    /// was.
     pub fn tracks(&self) -> (bool, bool) {
-        let inner = self.inner.borrow();
-        (inner.heard, inner.main_track.is_some())
+        let tracks = self.inner.borrow().tracks;
+        (tracks.audio.is_some(), tracks.video.is_some())
     }
 
-    /// Since when a source has been on air, in the loop's milliseconds; `None` = none is.
-    pub fn on_air_since(&self) -> Option<u64> {
-        let inner = self.inner.borrow();
-        inner.on_air.map(|_| inner.on_air_since)
+    /// When the first of those frames came, in the loop's milliseconds.
+    pub fn first_frame(&self) -> Option<u64> {
+        let Tracks { audio, video } = self.inner.borrow().tracks;
+        audio.into_iter().chain(video).min()
+    }
+
+    /// Notes that players need not wait any longer to hear whether the stream is to be had.
+    pub fn set_decided(self: &Rc<Self>) {
+        if !self.decided.replace(true) {
+            registry::changed(self, Change::Decided);
+        }
+    }
+
+    /// Whether that was said since there was a source last.
+    pub fn is_decided(&self) -> bool {
+        self.decided.get()
     }
 
     /// Takes note that `change` is to be told. False: there is one like it that was not told yet, as
@@ -334,9 +363,10 @@ impl Stream {
             let next = inner.source_on_air();
             let judged = next.is_some_and(|source| source.source.gathered());
             inner.timeline.switch(judged);
-            inner.on_air_since = clock::now();
             inner.main_track = None;
-            inner.heard = false;
+            if new.is_some() {
+                inner.tracks = Tracks::default();
+            }
             inner.drop_cache();
             inner.headers_version += 1;
             let listeners = |inner: &Inner| {
@@ -354,6 +384,7 @@ impl Stream {
             self.flush_soon();
         }
         self.count_sockets();
+        self.decided.set(false);
         for sink in sinks {
             sink.source(new.is_some());
         }
@@ -664,15 +695,14 @@ impl Inner {
     }
 
     /// Takes a message of a source: into the log if it is on air, else only what players will need
-    /// when it gets there. `None` = not for the players; else what it was if it was a sequence
-    /// header.
+    /// when it gets there. `None` = not for the players.
     fn append(
         &mut self,
         source: u64,
         media: Media<'_>,
         info: Option<&Info>,
         settings: &Settings,
-    ) -> Option<Option<Noted>> {
+    ) -> Option<Note> {
         let on_air = self.on_air == Some(source);
         let source = self.sources.iter_mut().find(|s| s.id == source)?;
         let noted = source.headers.note(&media, info, self.headers_version + 1);
@@ -684,9 +714,14 @@ impl Inner {
             // what is cached can't be decoded with the new header
             self.drop_cache();
         }
+        let tracks = self.tracks;
         self.push(media, info, noted != Noted::TooLarge, settings)?;
         let header = info.is_some_and(|info| info.class == Class::SequenceHeader);
-        Some((header || noted == Noted::TooLarge).then_some(noted))
+        Some(match header || noted == Noted::TooLarge {
+            true => Note::Header(noted),
+            false if self.tracks != tracks => Note::Track,
+            false => Note::Nothing,
+        })
     }
 
     /// Appends a message of the source on air to the log.
@@ -701,7 +736,6 @@ impl Inner {
         if media.kind == Kind::Video && class != Some(Class::Empty) {
             self.main_track.get_or_insert(info.map_or(0, |info| info.track));
         }
-        self.heard |= media.kind == Kind::Audio && class != Some(Class::Empty);
         let key = match (media.kind, class) {
             (Kind::Video, Some(Class::KeyFrame)) => self.main_track == info.map(|info| info.track),
             (Kind::Audio, Some(Class::Audio)) => self.main_track.is_none(),
@@ -725,6 +759,11 @@ impl Inner {
             None => self.timeline.beside(track, media.timestamp),
         };
         let media = Media { timestamp, ..media };
+        match media.kind {
+            Kind::Audio if frame => _ = self.tracks.audio.get_or_insert(now),
+            Kind::Video if frame => _ = self.tracks.video.get_or_insert(now),
+            _ => (),
+        }
         for outlet in self.outlets.iter_mut().filter(|outlet| outlet.is_wanted(settings)) {
             outlet.wire.append(&media, now);
         }
@@ -1290,9 +1329,11 @@ impl Publication {
         let info = media.info();
         let taken =
             stream.inner.borrow_mut().append(self.id, media, info.as_ref(), &stream.settings);
-        let Some(header) = taken else { return };
-        if let Some(noted) = header {
-            self.header_came(&media, noted);
+        match taken {
+            None => return,
+            Some(Note::Nothing) => (),
+            Some(Note::Track) => registry::changed(stream, Change::Track),
+            Some(Note::Header(noted)) => self.header_came(&media, noted),
         }
         let unflushed = stream.unflushed.get() + cost::of(media.payload.len() as u64, 1);
         stream.unflushed.set(unflushed);

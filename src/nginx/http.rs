@@ -16,8 +16,8 @@ use nginx_sys::{
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_send_special,
     ngx_http_test_reading, ngx_http_write_filter, ngx_int_t, ngx_io, ngx_list_push,
     ngx_pool_cleanup_add, ngx_str_t, ngx_table_elt_t, ngx_tcp_nodelay, ngx_uint_t, NGX_AGAIN,
-    NGX_ERROR, NGX_HTTP_LAST, NGX_HTTP_MODULE, NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11,
-    NGX_OK,
+    NGX_ERROR, NGX_HTTP_FLUSH, NGX_HTTP_LAST, NGX_HTTP_MODULE, NGX_HTTP_OPTIONS,
+    NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11, NGX_OK,
 };
 
 use crate::conf::ngx::{address_of, local_address, Address};
@@ -177,6 +177,11 @@ impl Request {
         self.get(|r| r.method)
     }
 
+    /// Whether the client asks what it may do.
+    pub fn is_options(&self) -> bool {
+        self.method() == NGX_HTTP_OPTIONS as usize
+    }
+
     /// Whether it is HTTP/1.1, where a connection can be upgraded.
     pub fn is_http_11(&self) -> bool {
         self.get(|r| r.http_version == nginx_sys::NGX_HTTP_VERSION_11 as usize)
@@ -204,6 +209,20 @@ impl Request {
 
     /// The first field of the name `name`, which is in lower case.
     pub fn field(&self, name: &str) -> Option<Vec<u8>> {
+        self.find_field(name, |value| Some(value.to_vec()))
+    }
+
+    /// Whether `token` is in the lists that fields of the name `name` hold.
+    pub fn has_token(&self, name: &str, token: &[u8]) -> bool {
+        let holds = |value: &[u8]| {
+            let mut tokens = value.split(|&byte| byte == b',');
+            tokens.any(|own| own.trim_ascii().eq_ignore_ascii_case(token)).then_some(())
+        };
+        self.find_field(name, holds).is_some()
+    }
+
+    /// What `f` finds in the first field of that name in which it finds something.
+    fn find_field<T>(&self, name: &str, f: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         self.get(|r| {
             let mut part = &raw const r.headers_in.headers.part;
             // SAFETY: nginx's list of the request's fields: parts of `nelts` elements each.
@@ -213,7 +232,9 @@ impl Request {
                     // SAFETY: as above.
                     let field = unsafe { &*elts.add(i) };
                     if field.key.as_bytes().eq_ignore_ascii_case(name.as_bytes()) {
-                        return Some(field.value.as_bytes().to_vec());
+                        if let Some(found) = f(field.value.as_bytes()) {
+                            return Some(found);
+                        }
                     }
                 }
                 part = now.next;
@@ -282,11 +303,34 @@ impl Request {
         }
     }
 
-    /// Puts the head of the answer in front of what is flushed next. False if that is all, because
-    /// the client asked for the head only.
+    /// Puts a field into the head of the answer, whatever its status will be. False: out of memory.
+    pub fn add_field(&self, name: &'static str, value: &[u8]) -> bool {
+        let Some(r) = self.ptr() else { return false };
+        // SAFETY: the request is live, its list of fields too, and the value is copied to its pool.
+        unsafe {
+            let Some(value) = ngx_str_t::from_bytes((*r).pool, value) else { return false };
+            let field = ngx_list_push(&raw mut (*r).headers_out.headers).cast::<ngx_table_elt_t>();
+            if field.is_null() {
+                return false;
+            }
+            let mut elt: ngx_table_elt_t = std::mem::zeroed();
+            elt.hash = 1;
+            elt.key = text(name);
+            elt.value = value;
+            field.write(elt);
+        }
+        true
+    }
+
+    /// Sends the head of the answer. False if that is all, because the client asked for the head
+    /// only, or because the request has ended. Not to be called from inside of the engine: nginx may
+    /// call back.
     pub fn send_head(&self, head: &Head<'_>) -> io::Result<bool> {
         let r = self.live()?;
-        // SAFETY: the request is live; what the head points to is static or copied into its pool.
+        if !head.fields.iter().all(|&(name, value)| self.add_field(name, value)) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        // SAFETY: the request is live; what the head points to is static.
         unsafe {
             let out = &raw mut (*r).headers_out;
             (*out).status = head.status as ngx_uint_t;
@@ -295,18 +339,6 @@ impl Request {
             }
             (*out).content_type = text(head.content_type);
             (*out).content_type_len = head.content_type.len();
-            for &(name, value) in head.fields {
-                let field = ngx_list_push(&raw mut (*out).headers).cast::<ngx_table_elt_t>();
-                let value = ngx_str_t::from_bytes((*r).pool, value);
-                let (Some(field), Some(value)) = (NonNull::new(field), value) else {
-                    return Err(io::ErrorKind::OutOfMemory.into());
-                };
-                let mut elt: ngx_table_elt_t = std::mem::zeroed();
-                elt.hash = 1;
-                elt.key = text(name);
-                elt.value = value;
-                field.write(elt);
-            }
             // the answer has no end that a client could wait for
             (*r).set_keepalive(0);
             if (*core_conf(r)).tcp_nodelay != 0 {
@@ -317,8 +349,31 @@ impl Request {
             if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            Ok((*r).header_only() == 0)
+            if (*r).header_only() != 0 {
+                return Ok(false);
+            }
         }
+        self.flush_head()
+    }
+
+    /// The head goes out now, not with the first bytes of the body.
+    fn flush_head(&self) -> io::Result<bool> {
+        let r = self.live()?;
+        // SAFETY: the request is live until the requests that a filter has added are run, which may
+        // end it; the memory of its connection stays.
+        unsafe {
+            let c = (*r).connection;
+            if ngx_http_send_special(r, NGX_HTTP_FLUSH as ngx_uint_t) == NGX_ERROR as ngx_int_t {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            match self.is_busy() {
+                true => self.await_writable(r)?,
+                // what comes next is the body alone
+                false => self.0.filters.set(Filters::Watched),
+            }
+            ngx_http_run_posted_requests(c);
+        }
+        Ok(self.ptr().is_some())
     }
 
     /// Queues bytes for the next flush.

@@ -6,6 +6,7 @@ use super::ask;
 use super::notice::{Answer, Notice, Redirect};
 use super::told::Told;
 use crate::conf::oclp::{Call, Callback};
+use crate::live;
 use crate::relay::reconnect::{Candidate, Decision, Lease, Targets};
 use crate::relay::target::{Scheme, Target, Url};
 use crate::visit::Visit;
@@ -19,7 +20,14 @@ impl Targets for Scheduled {
             Call::Pull => ask(Notice::new(&self.0, visit), pull).await,
             _ => ask(Notice::new(&self.0, visit), push).await,
         };
-        decided.unwrap_or_else(|| Decision::Failed("the decision failed".into()))
+        let decision = decided.unwrap_or_else(|| Decision::Failed("the decision failed".into()));
+        if self.0.call == Call::Pull && !matches!(decision, Decision::EndClients(_)) {
+            // whoever waited to hear whether there is a stream need not wait for it to come
+            if let Some(stream) = live::find(&visit.key) {
+                stream.set_decided();
+            }
+        }
+        decision
     }
 }
 

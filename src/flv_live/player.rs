@@ -1,0 +1,527 @@
+//! A client that plays a stream over HTTP.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::{Rc, Weak};
+
+use nginx_sys::{
+    ngx_int_t, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_HEAD,
+    NGX_HTTP_OK, NGX_HTTP_SWITCHING_PROTOCOLS,
+};
+use rtmp_protocol::flv;
+use tungstenite::protocol::frame::coding::CloseCode;
+
+use super::upgrade::Upgrade;
+use super::{websocket, NOT_FOUND};
+use crate::directory;
+use crate::live::{
+    self, Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription,
+};
+use crate::nginx::clock;
+use crate::nginx::event::Event;
+use crate::nginx::http::{Head, Request, Responder};
+use crate::nginx::log;
+use crate::nginx::task::{self, Task};
+use crate::visit::{self, Playing, Refusal, Visit};
+
+/// What is handed to nginx at once. A client that stops reading holds this much, and the blocks
+/// that it lies in; the rest waits in the stream, which all its players share.
+const MAX_HANDED: usize = 64 * 1024;
+/// How long the first frame of a source is followed by a look for a second track, before the header
+/// tells players that there is none.
+const PROBE_MS: u64 = 500;
+/// The timer of a player without a deadline. An armed timer also keeps nginx from taking the
+/// connection for abandoned when the worker is told to leave.
+const IDLE_MS: u64 = 60_000;
+/// Read at once of what a WebSocket's client sends: a few pings.
+const INPUT: usize = 1024;
+/// A client that sends faster than the loop turns does not keep the others waiting for longer than
+/// this many reads.
+const READS_A_TURN: u32 = 16;
+/// The close code for 404: those from 4000 on are for applications (RFC 6455, 7.4.2).
+const NO_STREAM: CloseCode = CloseCode::Library(4404);
+
+thread_local! {
+    /// Players that wait for a stream to be decided about, or to show its tracks.
+    static WAITING: RefCell<Vec<Weak<Player>>> = {
+        live::observe(changed);
+        RefCell::default()
+    };
+}
+
+/// A stream has shown a track, or it is decided where it comes from: those who wait for that look
+/// again.
+fn changed(stream: &Rc<Stream>, change: Change) {
+    if !matches!(change, Change::Track | Change::Decided) {
+        return;
+    }
+    for player in WAITING.take().iter().filter_map(Weak::upgrade) {
+        match player.visit.key == *stream.key() {
+            true => player.soon.post(),
+            false => WAITING.with_borrow_mut(|waiting| waiting.push(player.this.clone())),
+        }
+    }
+}
+
+/// How the bytes of a stream are wrapped for a client.
+enum Wrap {
+    /// Not at all: they are the body of the answer.
+    Body,
+    /// In frames.
+    WebSocket(Box<WebSocket>),
+}
+
+struct WebSocket {
+    upgrade: Upgrade,
+    reader: RefCell<websocket::Reader>,
+    /// A ping that is to be answered when the client reads again.
+    ping: RefCell<Option<Vec<u8>>>,
+}
+
+impl Wrap {
+    fn of(upgrade: Option<Upgrade>) -> Self {
+        match upgrade {
+            None => Wrap::Body,
+            Some(upgrade) => Wrap::WebSocket(Box::new(WebSocket {
+                upgrade,
+                reader: RefCell::default(),
+                ping: RefCell::default(),
+            })),
+        }
+    }
+}
+
+/// How far an answer is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Progress {
+    /// It can still be a refusal.
+    Undecided,
+    /// Its head is sent.
+    Begun,
+    /// And the FLV's header: now it is the engine's.
+    Open,
+}
+
+/// Why an answer ends.
+enum Why {
+    /// There is nothing to play, and nothing to wait for.
+    NotFound(&'static str),
+    /// The publisher has left, and nobody is waited for.
+    Unpublished,
+    /// The engine has ended the subscription.
+    Ended(End),
+}
+
+/// A client that plays a stream over HTTP. It lives as long as its request.
+pub struct Player {
+    request: Request,
+    this: Weak<Player>,
+    visit: Rc<Visit>,
+    wrap: Wrap,
+    /// What the client is allowed is being decided.
+    decision: RefCell<Option<Task>>,
+    playing: RefCell<Option<Rc<(Subscription, Playing)>>>,
+    progress: Cell<Progress>,
+    /// There is no source since then, in the loop's milliseconds; `None` = there is one.
+    unfed: Cell<Option<u64>>,
+    /// When to look again, whatever happens.
+    look_at: Cell<Option<u64>>,
+    ending: RefCell<Option<Why>>,
+    /// What the engine asks for while it is at work, for after it.
+    soon: Event,
+    timer: Event,
+}
+
+impl Player {
+    pub fn new(request: Request, visit: Visit, upgrade: Option<Upgrade>) -> Rc<Self> {
+        Rc::new_cyclic(|this: &Weak<Player>| {
+            let call = |f: fn(&Rc<Player>)| {
+                let this = this.clone();
+                Event::new(move || {
+                    if let Some(player) = this.upgrade() {
+                        f(&player);
+                    }
+                })
+            };
+            Player {
+                wrap: Wrap::of(upgrade),
+                request,
+                this: this.clone(),
+                visit: Rc::new(visit),
+                decision: RefCell::default(),
+                playing: RefCell::default(),
+                progress: Cell::new(Progress::Undecided),
+                unfed: Cell::new(None),
+                look_at: Cell::new(None),
+                ending: RefCell::default(),
+                soon: call(Player::proceed),
+                timer: call(Player::tick),
+            }
+        })
+    }
+
+    /// Begins to decide; what follows from that comes later.
+    pub fn decide(self: &Rc<Self>) {
+        self.arm_timer();
+        let player = self.clone();
+        let decision = task::spawn(async move {
+            if player.request.client_gone() {
+                return player.request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+            }
+            let visit = &player.visit;
+            if player.request.method() == NGX_HTTP_HEAD as usize {
+                return match visit::may_play(visit).await {
+                    Ok(_) => player.begin(),
+                    Err(refusal) => player.refuse(refusal),
+                };
+            }
+            match visit::play(visit).await {
+                Ok(playing) => player.join(playing),
+                Err(refusal) => player.refuse(refusal),
+            }
+        });
+        self.decision.replace(Some(decision));
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        let (status, why) = match refusal {
+            Refusal::Forbidden(why) => (NGX_HTTP_FORBIDDEN as ngx_int_t, why),
+            Refusal::NotFound(why) | Refusal::BadName(why) => (NOT_FOUND, why),
+        };
+        self.log(format_args!("refused: {why}"));
+        self.request.finalize(status);
+    }
+
+    fn join(self: &Rc<Self>, playing: Playing) {
+        let stream = playing.stream.clone();
+        self.unfed.set((!stream.on_air()).then(clock::now));
+        let subscription = stream.subscribe(Subscriber {
+            form: Form::Flv,
+            sink: self.clone(),
+            player: true,
+            prologue: Vec::new(),
+        });
+        self.playing.replace(Some(Rc::new((subscription, playing))));
+        self.proceed();
+    }
+
+    /// Does what can be done now: ends the answer, begins it, or goes on with it.
+    fn proceed(self: &Rc<Self>) {
+        if let Some(why) = self.ending.take() {
+            return self.end_with(why);
+        }
+        let Some(playing) = self.playing.borrow().clone() else { return };
+        let (subscription, Playing { stream, .. }) = &*playing;
+        if self.progress.get() == Progress::Undecided {
+            if let Err(until) = self.decided(stream) {
+                return self.wait(until);
+            }
+            self.begin();
+        }
+        // the head may have been the end of it
+        if self.progress.get() == Progress::Begun {
+            match tracks(stream) {
+                Ok((audio, video)) => {
+                    self.progress.set(Progress::Open);
+                    self.look_at.set(None);
+                    let header = flv::header(audio, video);
+                    self.wrap_bytes(header.len());
+                    self.request.push(header.into());
+                    subscription.writable();
+                }
+                Err(until) => self.wait(until),
+            }
+        }
+        self.arm_timer();
+        self.read();
+    }
+
+    /// Whether it is clear that there is a stream to be had, or that it is waited for. If not, when
+    /// the player is let in nevertheless.
+    fn decided(&self, stream: &Stream) -> Result<(), Option<u64>> {
+        let Some(since) = self.unfed.get() else { return Ok(()) };
+        if !self.visit.app.live.idle_streams {
+            // a pull is tried, and may find nothing
+            return Err(None);
+        }
+        let Some(callback) = &self.visit.app.oclp.pull else { return Ok(()) };
+        let published = directory::source(&self.visit.key).is_some_and(|other| other.priority >= 0);
+        let until = since + callback.timeout;
+        match published || stream.is_decided() || clock::now() >= until {
+            true => Ok(()),
+            // another worker may be the one that asks
+            false => Err(Some(until)),
+        }
+    }
+
+    /// Looks again when the stream has changed, and at that moment at the latest.
+    fn wait(&self, until: Option<u64>) {
+        WAITING.with_borrow_mut(|waiting| {
+            waiting.retain(|player| player.strong_count() > 0 && !player.ptr_eq(&self.this));
+            waiting.push(self.this.clone());
+        });
+        self.look_at.set(until);
+        self.arm_timer();
+    }
+
+    /// Sends the head of the answer, which is all of it if the client asked for the head only.
+    fn begin(&self) {
+        self.progress.set(Progress::Begun);
+        let more = match &self.wrap {
+            Wrap::Body => self.request.send_head(&Head {
+                status: NGX_HTTP_OK,
+                line: "",
+                content_type: "video/x-flv",
+                fields: &[("Cache-Control", b"no-cache")],
+            }),
+            Wrap::WebSocket(ws) => self.switch(&ws.upgrade),
+        };
+        match more {
+            Ok(true) => (),
+            Ok(false) => self.request.finish(),
+            Err(_) => self.request.finalize(NGX_ERROR as ngx_int_t),
+        }
+    }
+
+    fn switch(&self, upgrade: &Upgrade) -> io::Result<bool> {
+        let mut fields: Vec<(&str, &[u8])> =
+            vec![("Upgrade", b"websocket"), ("Sec-WebSocket-Accept", upgrade.accept.as_bytes())];
+        if let Some(protocol) = &upgrade.protocol {
+            fields.push(("Sec-WebSocket-Protocol", protocol));
+        }
+        let more = self.request.send_head(&Head {
+            status: NGX_HTTP_SWITCHING_PROTOCOLS,
+            line: "101 Switching Protocols",
+            content_type: "",
+            fields: &fields,
+        })?;
+        self.request.await_input();
+        Ok(more)
+    }
+
+    /// Queues what goes in front of `len` bytes.
+    fn wrap_bytes(&self, len: usize) {
+        if let Wrap::WebSocket(_) = self.wrap {
+            self.request.push(websocket::binary(len).into());
+        }
+    }
+
+    /// Reads what the client of a WebSocket sends.
+    fn read(&self) {
+        let Wrap::WebSocket(ws) = &self.wrap else { return };
+        if self.progress.get() == Progress::Undecided {
+            return;
+        }
+        let mut buffer = [0; INPUT];
+        for _ in 0..READS_A_TURN {
+            let n = match self.request.recv(&mut buffer) {
+                Ok(0) => {
+                    return self.request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+                }
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.request.finalize(NGX_ERROR as ngx_int_t),
+            };
+            let came = ws.reader.borrow_mut().read(buffer.get(..n).unwrap_or_default());
+            let came = match came {
+                Ok(came) => came,
+                Err(websocket::Broken(what)) => {
+                    self.log(format_args!("sent {what}"));
+                    return self.close(websocket::close(CloseCode::Protocol, ""));
+                }
+            };
+            for came in came {
+                match came {
+                    websocket::Came::Ping(payload) => {
+                        // only the newest needs an answer (RFC 6455, 5.5.3)
+                        ws.ping.replace(Some(payload));
+                    }
+                    websocket::Came::Close(payload) => {
+                        return self.close(websocket::close_back(&payload));
+                    }
+                }
+            }
+            self.answer_ping();
+        }
+        self.soon.post_next();
+    }
+
+    /// Sends a pong, if one is due and the client reads.
+    fn answer_ping(&self) {
+        let Wrap::WebSocket(ws) = &self.wrap else { return };
+        if self.request.is_busy() {
+            return;
+        }
+        if let Some(payload) = ws.ping.take() {
+            self.request.push(websocket::pong(&payload).into());
+            if self.request.flush().is_err() {
+                self.request.finalize(NGX_ERROR as ngx_int_t);
+            }
+        }
+    }
+
+    /// Ends a WebSocket with a close frame.
+    fn close(&self, frame: Vec<u8>) {
+        self.request.push(frame.into());
+        match self.request.flush() {
+            Ok(_) => self.request.finish(),
+            Err(_) => self.request.finalize(NGX_ERROR as ngx_int_t),
+        }
+    }
+
+    /// Ends the answer, if it has begun; else answers why there is none.
+    fn end_with(&self, why: Why) {
+        let (code, what, why) = match why {
+            Why::NotFound(why) | Why::Ended(End::NotFound(why)) => (NO_STREAM, "not found", why),
+            Why::Unpublished => (CloseCode::Away, "ended", "the publisher has left"),
+            Why::Ended(End::Failed(_)) => return self.request.finalize(NGX_ERROR as ngx_int_t),
+            Why::Ended(end) => {
+                self.log(format_args!("closed: {}", end.why()));
+                return self.request.finalize(NGX_ERROR as ngx_int_t);
+            }
+        };
+        self.log(format_args!("{what}: {why}"));
+        match &self.wrap {
+            _ if self.progress.get() == Progress::Undecided => self.request.finalize(NOT_FOUND),
+            Wrap::Body => self.request.finish(),
+            Wrap::WebSocket(_) => self.close(websocket::close(code, why)),
+        }
+    }
+
+    fn end_soon(&self, why: Why) {
+        self.ending.replace(Some(why));
+        self.soon.post();
+    }
+
+    fn arm_timer(&self) {
+        let now = clock::now();
+        let idle = self.visit.app.live.idle_timeout;
+        let given_up = self.unfed.get().filter(|_| idle > 0).map(|since| since + idle);
+        let next = given_up.into_iter().chain(self.look_at.get()).min();
+        self.timer.set_timer(next.map_or(IDLE_MS, |at| at.saturating_sub(now).min(IDLE_MS)));
+    }
+
+    fn tick(self: &Rc<Self>) {
+        let idle = self.visit.app.live.idle_timeout;
+        let over = |since: u64| idle > 0 && clock::now() >= since + idle;
+        if self.unfed.get().is_some_and(over) {
+            return self.end_with(Why::NotFound("nobody publishes the stream"));
+        }
+        self.arm_timer();
+        self.proceed();
+    }
+
+    fn log(&self, what: std::fmt::Arguments<'_>) {
+        if let Some(log) = self.request.log() {
+            log::info!(log, "rtmp: HTTP-FLV player {what}, stream: \"{}\"", self.visit.key);
+        }
+    }
+}
+
+impl Sink for Player {
+    fn write(&self, data: Data<'_>) -> io::Result<usize> {
+        if self.progress.get() < Progress::Open {
+            // there is media: now the FLV can begin
+            self.soon.post();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.request.is_busy() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let total: usize = data.parts.iter().map(|part| part.len()).sum();
+        let mut taken = 0;
+        while taken < total {
+            let n = (total - taken).min(MAX_HANDED);
+            self.wrap_bytes(n);
+            self.push(&data, taken, n);
+            taken += n;
+            if !self.request.flush()? {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    fn direct(&self) -> Option<Direct> {
+        let Wrap::Body = self.wrap else { return None };
+        let (socket, chunked) = self.request.socket()?;
+        let framing = if chunked { Framing::Chunked } else { Framing::Plain };
+        Some(Direct { socket, framing, relay: self.visit.hops > 0 })
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.request.count_sent(bytes);
+    }
+
+    fn complete(&self, frame: Data<'_>, sent: usize) -> io::Result<bool> {
+        let total: usize = frame.parts.iter().map(|part| part.len()).sum();
+        self.push(&frame, sent, total - sent);
+        self.request.flush_framed()
+    }
+
+    fn end(&self, why: End) {
+        self.end_soon(match why {
+            End::NotFound(why) => Why::NotFound(why),
+            why => Why::Ended(why),
+        });
+    }
+
+    fn source(&self, on_air: bool) {
+        self.unfed.set((!on_air).then(clock::now));
+        if !on_air && !self.visit.awaits_source() {
+            return self.end_soon(Why::Unpublished);
+        }
+        if on_air {
+            self.soon.post();
+        }
+        self.arm_timer();
+    }
+}
+
+/// Which tracks there are, if that is known: both are, or a source has had its time to show them.
+/// If not, when it will be known.
+fn tracks(stream: &Stream) -> Result<(bool, bool), Option<u64>> {
+    let tracks = stream.tracks();
+    let Some(first) = stream.first_frame() else { return Err(None) };
+    let known = first + PROBE_MS;
+    match tracks == (true, true) || clock::now() >= known || !stream.on_air() {
+        true => Ok(tracks),
+        false => Err(Some(known)),
+    }
+}
+
+impl Player {
+    /// Queues `len` bytes of `data` from `from` on.
+    fn push(&self, data: &Data<'_>, from: usize, len: usize) {
+        let (mut skip, mut left) = (from, len);
+        for (part, block) in data.parts.iter().zip(data.blocks) {
+            let start = skip.min(part.len());
+            let end = part.len().min(start + left);
+            let part = part.get(start..end).unwrap_or_default();
+            skip -= start;
+            left -= part.len();
+            self.request.push_shared(part, *block);
+        }
+    }
+}
+
+impl Responder for Player {
+    fn writable(self: Rc<Self>) {
+        self.answer_ping();
+        let playing = self.playing.borrow().clone();
+        if let Some(playing) = playing.filter(|_| self.progress.get() == Progress::Open) {
+            playing.0.writable();
+        }
+    }
+
+    fn readable(self: Rc<Self>) {
+        self.read();
+    }
+
+    fn gone(&self) {
+        self.timer.cancel();
+        self.soon.cancel();
+        self.decision.take();
+        self.playing.take();
+    }
+}
