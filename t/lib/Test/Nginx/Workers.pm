@@ -19,18 +19,20 @@ use Test::Nginx::RTMP;
 push @EXPORT, @Test::Nginx::Live::EXPORT;
 
 # Starts nginx with so many workers, each with its own listening socket; the
-# options are more lines for the main, rtmp, server and application blocks.
+# options are more lines for the main, rtmp, server and application blocks; with
+# daemon => 1 it is for others to start it.
 sub workers_run {
 	my ($t, $workers, %options) = @_;
 	my ($main, $rtmp, $server, $app) = @options{qw/ main rtmp server app /};
 	$main //= 'worker_shutdown_timeout 1s;';
 	$_ //= '' for $rtmp, $server, $app;
+	my $daemon = $options{daemon} ? 'on' : 'off';
 
 	$t->write_file_expand('nginx.conf', <<"EOC");
 
 %%TEST_GLOBALS%%
 
-daemon off;
+daemon $daemon;
 worker_processes $workers;
 $main
 
@@ -54,6 +56,7 @@ rtmp {
 }
 
 EOC
+	return if $options{daemon};
 	$t->run();
 	# nginx writes its pid before it has workers
 	wait_for { $workers == (() = worker_pids($t)) } or die "no $workers workers\n";
