@@ -63,6 +63,7 @@ pub mod oclp;
 pub mod parse;
 pub mod relay;
 pub mod resolver;
+pub mod server_id;
 pub mod server_name;
 pub mod session;
 pub mod value;
@@ -139,6 +140,8 @@ impl Scope {
 pub struct MainConf {
     /// The servers, in the order of the file.
     pub servers: Vec<Rc<ServerConf>>,
+    /// What the next configuration is to know of them: see [`server_id`].
+    pub known: Vec<u8>,
     /// The addresses they listen on.
     pub listens: Vec<Rc<Listen>>,
     /// Size of the shared zone in which workers find each other's streams, in bytes.
@@ -158,8 +161,7 @@ pub struct MainConf {
 
 /// A `server` block. Its session settings are read as its own fields.
 pub struct ServerConf {
-    /// What names the server in shared memory: its first address and first name, so that it stays
-    /// the same when a reload adds others.
+    /// What names the server in shared memory, over reloads too: see [`server_id`].
     pub id: String,
     /// How its clients' connections are treated.
     pub session: SessionConf,

@@ -292,7 +292,7 @@ impl Addresses {
 
     /// Gives a server without a `listen` the default address.
     pub fn add_default(&mut self, cf: &Cf, server: usize) -> Result<(), ConfError> {
-        if self.first_of(server).is_none() {
+        if self.all_of(server).next().is_none() {
             for addr in cf.listen_addresses(format!("*:{RTMP_PORT}").as_bytes(), RTMP_PORT)? {
                 self.add(addr, &Parameters::default(), server)?;
             }
@@ -300,9 +300,9 @@ impl Addresses {
         Ok(())
     }
 
-    /// The first address of a server.
-    pub fn first_of(&self, server: usize) -> Option<&str> {
-        let known = self.list.iter().find(|known| known.servers.contains(&server));
+    /// The addresses of a server.
+    pub fn all_of(&self, server: usize) -> impl Iterator<Item = &str> {
+        let known = self.list.iter().filter(move |known| known.servers.contains(&server));
         known.map(|known| known.addr.text.as_str())
     }
 

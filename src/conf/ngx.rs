@@ -23,7 +23,9 @@ use super::value::{Args, ConfError, Msec};
 use super::{MainConf, RTMP_MODULE_TYPE, TABLES};
 use crate::nginx::file::LogFile;
 use crate::nginx::guard::guard;
+use crate::nginx::process;
 use crate::nginx::sys::{NGX_CONF_ERROR, NGX_NO_RESOLVER};
+use crate::nginx::zone;
 
 /// What nginx sees as the configuration context inside the `rtmp` block. Its parser reads a
 /// pointer at the offset that a command names, which is zero for all of ours: `no_conf`.
@@ -97,6 +99,9 @@ unsafe extern "C" fn ngx_rtmp_block(
         let Set::Block { inside, .. } = directive.set else { return Err(()) };
         if !slot.is_null() {
             return cf.refuse(directive.name(), &ConfError::Duplicate);
+        }
+        if process::is_starting() {
+            zone::attach();
         }
         let parse = Parse::new(cf).or_else(|err| cf.refuse(directive.name(), &err))?;
         let context = Context { no_conf: ptr::null_mut(), parse: RefCell::new(parse) };

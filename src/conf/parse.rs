@@ -3,15 +3,20 @@
 //! Each block fills a [`Scope`] with what is said in it. At the end every scope takes from the
 //! enclosing one what it leaves unsaid, down from the declared defaults, and is resolved.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::listen::{Addresses, Listen};
 use super::log::LogFormat;
 use super::ngx::Cf;
+use super::server_id::{self, Known};
 use super::server_name::ServerName;
 use super::value::{self, Args, ConfError};
 use super::{AppConf, MainConf, Scope, ServerConf, TABLES};
+use crate::nginx::zone;
+
+/// Where the zone has what the servers of the running configuration are known by.
+pub const SERVERS: &[u8] = b"servers";
 
 /// What has been read of the `rtmp` block so far.
 pub struct Parse {
@@ -125,6 +130,24 @@ impl Parse {
         };
     }
 
+    /// What the servers are known by, also to the configuration that runs now.
+    fn server_ids(&self) -> Vec<Known> {
+        let running = server_id::decode(&zone::get(SERVERS));
+        let known = |(number, server): (usize, &ServerBlock)| Known {
+            id: String::new(),
+            addresses: self.addresses.all_of(number).map(str::to_owned).collect(),
+            names: server.names.iter().map(ToString::to_string).collect(),
+        };
+        let mut servers: Vec<Known> = self.servers.iter().enumerate().map(known).collect();
+        for gone in server_id::assign(&mut servers, &running) {
+            self.cf.warn(&format!(
+                "no server goes on with the streams of \"{}\", which runs now",
+                gone.text()
+            ));
+        }
+        servers
+    }
+
     /// At the closing brace of `rtmp`: inherits, resolves, listens.
     pub fn finish(mut self) -> Result<MainConf, ConfError> {
         crate::relay::loops::init();
@@ -132,11 +155,10 @@ impl Parse {
             self.addresses.add_default(&self.cf, number)?;
         }
         self.main.inherit(&self.defaults);
-        let mut ids = HashSet::new();
+        let known = self.server_ids();
         let mut servers = Vec::with_capacity(self.servers.len());
-        for (number, server) in self.servers.iter_mut().enumerate() {
-            let id = unique(server_id(number, server, &self.addresses), &mut ids);
-            servers.push(Rc::new(resolve_server(id, server, &self.main)));
+        for (server, known) in self.servers.iter_mut().zip(&known) {
+            servers.push(Rc::new(resolve_server(known.id.clone(), server, &self.main)));
         }
         let names: Vec<_> = self.servers.iter().map(|server| server.names.as_slice()).collect();
         let listens: Vec<Rc<Listen>> = self.addresses.listens(&self.cf, &servers, &names)?;
@@ -144,6 +166,7 @@ impl Parse {
         let cluster = self.main.cluster.resolve();
         Ok(MainConf {
             servers,
+            known: server_id::encode(&known),
             listens,
             zone_size: cluster.zone_size,
             auto_pull: cluster.auto_pull,
@@ -153,26 +176,6 @@ impl Parse {
             _ports: ports,
         })
     }
-}
-
-/// What a server is known by in shared memory: it does not change when others are added before it.
-fn server_id(number: usize, server: &ServerBlock, addresses: &Addresses) -> String {
-    let listen = addresses.first_of(number).unwrap_or_default();
-    match server.names.first() {
-        Some(name) => format!("{listen} {name}"),
-        None => listen.to_owned(),
-    }
-}
-
-/// Servers that share their first address and name are told apart by their order.
-fn unique(id: String, ids: &mut HashSet<String>) -> String {
-    let mut unique = id.clone();
-    let mut n = 2;
-    while !ids.insert(unique.clone()) {
-        unique = format!("{id} #{n}");
-        n += 1;
-    }
-    unique
 }
 
 fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerConf {

@@ -10,8 +10,9 @@ use nginx_sys::ngx_cycle_t;
 use shared_table::Class;
 
 use super::place::{self, Place};
+use crate::conf::parse::SERVERS;
 use crate::conf::MainConf;
-use crate::nginx::{process, zone};
+use crate::nginx::{log, process, zone};
 
 /// Where the zone has the path of the directory.
 const PLACE: &[u8] = b"place";
@@ -84,16 +85,27 @@ fn inherited(user: u32) -> Option<Place> {
 pub unsafe fn commit(cycle: *mut ngx_cycle_t, main: &MainConf) {
     // SAFETY: the caller's promise.
     unsafe { zone::commit(cycle, main.zone_size) };
-    let Some(next) = NEXT.take() else { return };
-    let path = next.path().to_owned().into_os_string().into_vec();
-    let _ = zone::update(PLACE, |value| {
-        *value = path;
+    let told = zone::update(SERVERS, |value| {
+        value.clone_from(&main.known);
         ((), Class::Reserved)
     });
-    FORMER.with_borrow_mut(|former| {
-        former.extend(CURRENT.replace(Some(next)));
-        former.retain(|place| !place.remove_if_last());
-    });
+    if told.is_err() {
+        log::warning!(
+            log::cycle(),
+            "rtmp: \"rtmp_zone\" is full: a reload that changes servers may hide streams"
+        );
+    }
+    if let Some(next) = NEXT.take() {
+        let path = next.path().to_owned().into_os_string().into_vec();
+        let _ = zone::update(PLACE, |value| {
+            *value = path;
+            ((), Class::Reserved)
+        });
+        let former = CURRENT.replace(Some(next));
+        FORMER.with_borrow_mut(|places| places.extend(former));
+    }
+    // their workers may have left
+    FORMER.with_borrow_mut(|former| former.retain(|place| !place.remove_if_last()));
 }
 
 /// The directory of the running configuration.

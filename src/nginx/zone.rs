@@ -256,31 +256,35 @@ impl Drop for Locked<'_> {
     }
 }
 
+/// Finds the zone of the configuration that is running, if this process is its master or takes over
+/// from that.
+pub fn attach() {
+    ZONE.with(|zone| {
+        let Some(fd) = zone.get().is_none().then(descriptor).flatten() else { return };
+        match Zone::inherit(fd) {
+            Ok(inherited) => drop(zone.set(inherited)),
+            Err(error) => log::warning!(
+                log::cycle(),
+                "rtmp: the streams of the workers that are running can't be seen: {error}"
+            ),
+        }
+    });
+}
+
 /// Opens the zone in a process that will be, or is, a master: the one that is there, whatever its
 /// size, or else a new one.
 pub fn open(size: usize) -> io::Result<()> {
+    attach();
     ZONE.with(|zone| {
-        if zone.get().is_none() {
-            let inherited = descriptor().and_then(|fd| match Zone::inherit(fd) {
-                Ok(zone) => Some(zone),
-                Err(error) => {
-                    log::warning!(
-                        log::cycle(),
-                        "rtmp: the streams of the workers that are running can't be seen: {error}"
-                    );
-                    None
-                }
-            });
-            let opened = inherited.map_or_else(|| Zone::create(size), Ok)?;
-            let _ = zone.set(opened);
-        }
-        match zone.get() {
-            Some(zone) => {
-                zone.lock()?;
-                zone.grow(size)
+        let zone = match zone.get() {
+            Some(zone) => zone,
+            None => {
+                let new = Zone::create(size)?;
+                zone.get_or_init(|| new)
             }
-            None => Ok(()),
-        }
+        };
+        let _locked = zone.lock()?;
+        zone.grow(size)
     })
 }
 
