@@ -1,4 +1,4 @@
-//! RTMP and FLV on the wire, sans-io: bytes in, values out.
+//! RTMP and FLV on the wire, and the urls of streams, sans-io: bytes in, values out.
 //!
 //! Nothing here knows a socket, a clock, a file or a random number generator; what an RTMP server,
 //! relay or load generator needs of them is passed in. No input makes it panic, and nothing is
@@ -16,6 +16,7 @@
 //! | [`flv`] | FLV file header and tags | FLV 10.1 Annex E.2–E.4.1 |
 //! | [`codec`] | sequence header, key frame or other, of one media message | FLV 10.1 Annex E.4.2–E.4.3, Enhanced RTMP v2 |
 //! | [`timeline`] | what players see of their sources' timestamps | RTMP 1.0 section 5.3.1.3 |
+//! | [`url`] | urls of streams, redirects | RFC 3986 |
 //!
 //! A reader takes what is there and says when it needs more; what it leaves over, always less than
 //! a header, stands in front of the next bytes:
@@ -60,5 +61,6 @@ pub mod handshake;
 pub mod message;
 pub mod renumber;
 pub mod timeline;
+pub mod url;
 
 mod wire;

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use rtmp_protocol::url::{Scheme, StreamUrl, UrlError};
+
 use super::directive::{accepted, any, setting, time, Directive, A, MSA, ONE, SOME};
 use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
-use crate::relay::target::{Scheme, Url};
 use crate::variables::Template;
 
 settings! {
@@ -198,7 +199,7 @@ impl RelayLine {
             ));
         };
         let named = |url: &RelayUrl| match url.rest.constant() {
-            Some(rest) => Url::split(url.scheme, rest).is_some_and(|url| url.name.is_some()),
+            Some(rest) => StreamUrl::split(url.scheme, rest).is_ok_and(|url| url.name.is_some()),
             None => true,
         };
         self.keep = Some(name);
@@ -233,9 +234,15 @@ fn read_url(word: &[u8], pull: bool, first: bool, allowed: &str) -> Result<Relay
     };
     let rest = Template::compile(rest)?;
     match rest.constant() {
-        Some(constant) if Url::split(scheme, constant).is_none() => {
-            Err(ConfError::invalid(word, format!("{allowed}, with a host and a valid port")))
-        }
-        _ => Ok(RelayUrl { scheme, rest }),
+        Some(constant) => match StreamUrl::split(scheme, constant) {
+            Ok(_) => Ok(RelayUrl { scheme, rest }),
+            Err(UrlError::Control) => {
+                Err(ConfError::invalid(word, format!("{allowed}, without control bytes")))
+            }
+            Err(_) => {
+                Err(ConfError::invalid(word, format!("{allowed}, with a host and a valid port")))
+            }
+        },
+        None => Ok(RelayUrl { scheme, rest }),
     }
 }

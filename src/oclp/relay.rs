@@ -8,7 +8,7 @@ use super::told::Told;
 use crate::conf::oclp::{Call, Callback};
 use crate::live;
 use crate::relay::reconnect::{Candidate, Decision, Lease, Targets};
-use crate::relay::target::{Scheme, Target, Url};
+use crate::relay::target::{readable, Scheme, StreamUrl, Target};
 use crate::visit::Visit;
 
 /// A line `oclp_pull`, `oclp_push` or `oclp_meta`.
@@ -68,15 +68,16 @@ fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
     }
 }
 
-fn target(visit: &Visit, to: &Redirect, schemes: &[Scheme]) -> Result<Target, &'static str> {
+fn target(visit: &Visit, to: &Redirect, schemes: &[Scheme]) -> Result<Target, String> {
     let location = to.location.as_deref().ok_or("a redirect without a Location")?;
-    let url = Url::parse(location).ok_or("a Location that is no complete rtmp or http url")?;
+    let refused = |why: &str| format!("the Location \"{}\": {why}", readable(location));
+    let url = StreamUrl::parse(location).map_err(|error| refused(&error.to_string()))?;
     if !schemes.contains(&url.scheme) {
-        return Err("a Location that is no rtmp url");
+        return Err(refused("a push goes to an rtmp url"));
     }
     let domain = to.domain.as_deref();
     if !domain.is_none_or(is_authority) {
-        return Err("a Domain that is no name of a host");
+        return Err("a Domain that is no name of a host".into());
     }
     Ok(Target::of_location(url, domain, visit))
 }

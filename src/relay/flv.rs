@@ -17,7 +17,7 @@ use rtmp_protocol::flv::FlvReader;
 use super::connect;
 use super::pull::Feed;
 use super::reconnect::{Failure, Refused};
-use super::target::{Scheme, Target, Url};
+use super::target::{Scheme, StreamUrl, Target};
 use crate::conf::Msec;
 use crate::nginx::clock;
 use crate::nginx::peer::{AsyncConn, Io};
@@ -195,6 +195,10 @@ async fn silence(limit: Msec, last: Rc<Cell<u64>>) -> Failure {
 fn path_of(target: &Target) -> String {
     let encoded = |bytes| percent_encode(bytes, PATH);
     let mut path = format!("/{}/{}", encoded(&target.app), encoded(&target.name));
+    if target.is_name && target.name.ends_with(b".flv") {
+        // a server takes one away
+        path.push_str(".flv");
+    }
     if !target.args.is_empty() {
         path.push('?');
         path.extend(percent_encode(&target.args, QUERY));
@@ -226,9 +230,12 @@ fn redirect(target: &mut Target, location: &[u8]) -> Result<String, Failure> {
     if text.starts_with('/') && !text.starts_with("//") {
         return Ok(text.to_owned());
     }
-    let url = Url::parse(location).filter(|url| url.scheme == Scheme::Http).ok_or_else(invalid)?;
-    target.domain = url.authority();
-    target.host = url.host;
+    let url = StreamUrl::parse(location).map_err(|_| invalid())?;
+    if url.scheme != Scheme::Http {
+        return Err(invalid());
+    }
+    target.domain = url.authority().into_bytes();
+    target.host = url.host.into_bytes();
     target.port = url.port;
     let uri: http::Uri = text.parse().map_err(|_| invalid())?;
     Ok(uri.path_and_query().map_or("/", |path| path.as_str()).to_owned())

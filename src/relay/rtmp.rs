@@ -106,6 +106,9 @@ impl Peer {
     /// Connects to `target`, and asks to publish or play there. What it answers is for
     /// [`Peer::established`].
     pub async fn open(visit: &Visit, target: &Target, role: Role) -> Result<Self, Failure> {
+        if target.name.contains(&b'?') {
+            return Err(Failure::new("its name holds a \"?\", where RTMP begins the query"));
+        }
         let conn = connect(visit, target).await?;
         let mut peer = Peer::new(conn, &visit.server, role);
         let mut out = peer.handshake().await?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use percent_encoding::percent_decode;
+pub use rtmp_protocol::url::{Scheme, StreamUrl};
 
 use super::loops;
 use crate::conf::relay::{RelayLine, RelayUrl};
@@ -13,125 +13,8 @@ use crate::nginx::addresses;
 use crate::variables::Template;
 use crate::visit::Visit;
 
-/// What another server is spoken to in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
-    /// RTMP, in both directions.
-    Rtmp,
-    /// HTTP-FLV, which is only pulled.
-    Http,
-}
-
-impl Scheme {
-    /// The scheme of an url, and what follows it.
-    pub fn of(url: &[u8]) -> Option<(Self, &[u8])> {
-        [(Scheme::Rtmp, &b"rtmp://"[..]), (Scheme::Http, b"http://")].into_iter().find_map(
-            |(scheme, prefix)| {
-                let (start, rest) = url.split_at_checked(prefix.len())?;
-                start.eq_ignore_ascii_case(prefix).then_some((scheme, rest))
-            },
-        )
-    }
-
-    fn port(self) -> u16 {
-        match self {
-            Scheme::Rtmp => 1935,
-            Scheme::Http => 80,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Scheme::Rtmp => "rtmp",
-            Scheme::Http => "http",
-        }
-    }
-}
-
-/// An url taken apart: the first segment of its path is an application, the rest a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Url {
-    pub scheme: Scheme,
-    /// A name or an address, without the brackets of IPv6.
-    pub host: Vec<u8>,
-    pub port: u16,
-    pub app: Option<Vec<u8>>,
-    /// May hold slashes.
-    pub name: Option<Vec<u8>>,
-    /// The query, without the question mark.
-    pub args: Option<Vec<u8>>,
-}
-
-impl Url {
-    /// A complete url, `rtmp://` or `http://`; `None` if it is none.
-    pub fn parse(url: &[u8]) -> Option<Self> {
-        let (scheme, rest) = Scheme::of(url)?;
-        Url::split(scheme, rest)
-    }
-
-    /// Takes apart what follows `://`. `None` without a host, with a port that is none, with a user
-    /// in front of the host, or with control bytes or spaces anywhere.
-    pub fn split(scheme: Scheme, rest: &[u8]) -> Option<Self> {
-        if rest.iter().any(|byte| byte.is_ascii_control() || *byte == b' ') {
-            return None;
-        }
-        let rest = rest.split(|byte| *byte == b'#').next()?;
-        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-        let (authority, rest) = rest.split_at_checked(end)?;
-        let (host, port) = host_and_port(authority, scheme.port())?;
-        let mut halves = rest.splitn(2, |byte| *byte == b'?');
-        let path = halves.next().unwrap_or_default();
-        let args = halves.next().map(<[u8]>::to_vec);
-        let path = path.strip_prefix(b"/").unwrap_or(path);
-        let mut segments = path.splitn(2, |byte| *byte == b'/');
-        let mut segment = || {
-            let segment = segments.next().filter(|segment| !segment.is_empty())?;
-            Some(match scheme {
-                Scheme::Rtmp => segment.to_vec(),
-                Scheme::Http => percent_decode(segment).collect(),
-            })
-        };
-        Some(Url { scheme, host: host.to_vec(), port, app: segment(), name: segment(), args })
-    }
-
-    /// Host and port as they stand in an url; the port only if it is not the scheme's own.
-    pub fn authority(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.host.len() + 8);
-        match self.host.contains(&b':') {
-            true => [b"[", self.host.as_slice(), b"]"].iter().for_each(|part| out.extend(*part)),
-            false => out.extend_from_slice(&self.host),
-        }
-        if self.port != self.scheme.port() {
-            out.extend_from_slice(format!(":{}", self.port).as_bytes());
-        }
-        out
-    }
-}
-
-fn host_and_port(authority: &[u8], default: u16) -> Option<(&[u8], u16)> {
-    let (host, port) = match authority.strip_prefix(b"[") {
-        Some(v6) => {
-            let end = v6.iter().position(|byte| *byte == b']')?;
-            let (host, rest) = v6.split_at_checked(end)?;
-            (host, rest.strip_prefix(b"]")?)
-        }
-        None => {
-            let colon = authority.iter().position(|byte| *byte == b':');
-            authority.split_at_checked(colon.unwrap_or(authority.len()))?
-        }
-    };
-    if host.is_empty() || host.contains(&b'@') || port.contains(&b'@') {
-        return None;
-    }
-    let port = match port.strip_prefix(b":") {
-        Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
-            std::str::from_utf8(digits).ok()?.parse().ok().filter(|port| *port > 0)?
-        }
-        None if port.is_empty() => default,
-        _ => return None,
-    };
-    Some((host, port))
-}
+/// So many bytes of another server's url go into the log.
+const MAX_READABLE: usize = 200;
 
 /// What a relay connects to, and what it asks for there.
 #[derive(Debug, Clone)]
@@ -142,6 +25,9 @@ pub struct Target {
     pub port: u16,
     pub app: Vec<u8>,
     pub name: Vec<u8>,
+    /// It is the name of a stream, not a part of an url: in a path, one that ends in `.flv` needs
+    /// another `.flv` behind it.
+    pub is_name: bool,
     /// Goes behind the name, if it is not empty.
     pub args: Vec<u8>,
     /// The host, and maybe the port, in tcUrl or `Host`.
@@ -165,15 +51,16 @@ impl Target {
     ///
     /// `None` if the url is none once its variables have values.
     pub fn of_line(line: &RelayLine, url: &RelayUrl, visit: &Visit, pull: bool) -> Option<Self> {
-        let url = Url::split(url.scheme, &url.rest.eval(visit))?;
+        let url = StreamUrl::split(url.scheme, &url.rest.eval(visit)).ok()?;
         let eval = |template: &Option<Template>| template.as_ref().map(|text| text.eval(visit));
         let own_args = || if pull { visit.args.clone() } else { Vec::new() };
-        let domain = eval(&line.domain).unwrap_or_else(|| url.authority());
-        let app = eval(&line.app).or(url.app);
-        let name = eval(&line.name).or(url.name).or_else(|| line.keep.clone());
-        let args = eval(&line.args).or(url.args).unwrap_or_else(own_args);
-        let mut target = Target::new(url.scheme, url.host, url.port, domain, app, name, visit);
-        target.args = args;
+        let domain = eval(&line.domain).unwrap_or_else(|| url.authority().into_bytes());
+        let app = eval(&line.app).or_else(|| url.app.clone());
+        let name = eval(&line.name);
+        let is_name = name.is_some() || url.name.is_none();
+        let name = name.or_else(|| url.name.clone()).or_else(|| line.keep.clone());
+        let args = eval(&line.args).or_else(|| url.args.clone()).unwrap_or_else(own_args);
+        let mut target = Target { is_name, args, ..Target::new(url, domain, app, name, visit) };
         let own = [
             (&mut target.tc_url, &line.tc_url),
             (&mut target.page_url, &line.page_url),
@@ -190,21 +77,21 @@ impl Target {
 
     /// The target that a scheduler names, for the stream of `visit`: what the url leaves out is the
     /// client's own, its query and its domain included, so that keys are the same in a cluster.
-    pub fn of_location(url: Url, domain: Option<&[u8]>, visit: &Visit) -> Self {
+    pub fn of_location(url: StreamUrl, domain: Option<&[u8]>, visit: &Visit) -> Self {
         let domain = match domain {
             Some(domain) => domain.to_vec(),
-            None if visit.domain.is_empty() => url.authority(),
+            None if visit.domain.is_empty() => url.authority().into_bytes(),
             None => visit.domain.clone(),
         };
-        let args = url.args.unwrap_or_else(|| visit.args.clone());
-        let Url { scheme, host, port, app, name, .. } = url;
-        Target { args, ..Target::new(scheme, host, port, domain, app, name, visit) }
+        let (app, name) = (url.app.clone(), url.name.clone());
+        let args = url.args.clone().unwrap_or_else(|| visit.args.clone());
+        // a scheduler that gives the name back means the stream
+        let is_name = name.as_ref().is_none_or(|name| **name == *visit.key.name);
+        Target { is_name, args, ..Target::new(url, domain, app, name, visit) }
     }
 
     fn new(
-        scheme: Scheme,
-        host: Vec<u8>,
-        port: u16,
+        url: StreamUrl,
         domain: Vec<u8>,
         app: Option<Vec<u8>>,
         name: Option<Vec<u8>>,
@@ -214,11 +101,12 @@ impl Target {
         let name = name.unwrap_or_else(|| visit.key.name.to_vec());
         let tc_url = [b"rtmp://", domain.as_slice(), b"/", &app].concat();
         Target {
-            scheme,
-            host,
-            port,
+            scheme: url.scheme,
+            host: url.host.into_bytes(),
+            port: url.port,
             app,
             name,
+            is_name: true,
             args: Vec::new(),
             domain,
             tc_url,
@@ -272,4 +160,11 @@ impl fmt::Display for Target {
             text(&self.name)
         )
     }
+}
+
+/// An url that another server has written, for the log: as much of it as tells which one, without
+/// the query.
+pub fn readable(url: &[u8]) -> String {
+    let url = url.split(|byte| *byte == b'?').next().unwrap_or_default();
+    String::from_utf8_lossy(url.get(..MAX_READABLE).unwrap_or(url)).into_owned()
 }

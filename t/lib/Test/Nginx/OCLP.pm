@@ -13,7 +13,8 @@ package Test::Nginx::OCLP;
 # '/path CALL ACT'; the answer given last that fits counts.  An answer has status (200), headers (a list of pairs), body, delay
 # (seconds), or instead of all these raw: bytes, after which the connection is
 # closed, unless keep is 1; fill: so many bytes after them, as fast as they go,
-# fill_with: repeated; or hang: 1, nothing.
+# fill_with: repeated; or hang: 1, nothing.  In headers, {app} and {name} are what
+# the request says, as it stands there, and {=app} and {=name} the same decoded.
 
 use warnings;
 use strict;
@@ -264,7 +265,7 @@ sub _next {
 		$request->{answer} = $answer->{hang} || defined $answer->{raw} ? 0
 			: $answer->{status} // 200;
 		print {$self->{log}} _freeze($request);
-		$self->_answer($connection, $answer);
+		$self->_answer($connection, $answer, $request);
 	}
 }
 
@@ -282,6 +283,7 @@ sub _parse {
 	}
 	while (@pairs && $pairs[0] =~ /^(call|act|domain|app|name|groupid|worker_id)=(.*)$/) {
 		my ($key, $value) = ($1, $2);
+		$request{"raw_$key"} = $value;
 		$value =~ s/%([[:xdigit:]]{2})/chr hex $1/ge;
 		$request{$key} = $value;
 		shift @pairs;
@@ -317,7 +319,7 @@ sub _rules {
 }
 
 sub _answer {
-	my ($self, $connection, $answer) = @_;
+	my ($self, $connection, $answer, $request) = @_;
 
 	return $connection->{last} = 1 if $answer->{hang};
 	my $bytes = $answer->{raw};
@@ -330,6 +332,7 @@ sub _answer {
 		my @headers = @{$answer->{headers} // []};
 		$bytes = 'HTTP/1.1 ' . ($answer->{status} // 200) . " Answer\x0d\x0a";
 		while (my ($name, $value) = splice @headers, 0, 2) {
+			$value =~ s/\{(=?)(app|name)\}/$request->{$1 ? $2 : "raw_$2"} \/\/ ''/ge;
 			$bytes .= "$name: $value\x0d\x0a";
 		}
 		$bytes .= 'Content-Length: ' . length($body) . "\x0d\x0a\x0d\x0a$body";
