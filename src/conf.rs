@@ -166,13 +166,63 @@ pub struct ServerConf {
     /// How its clients' connections are treated.
     pub session: SessionConf,
     applications: HashMap<Vec<u8>, Rc<AppConf>>,
+    /// The most segments that an application's name has.
+    depth: usize,
+}
+
+/// The application that serves every name that no other one has.
+const ANY: &[u8] = b"*";
+
+/// The path of a stream, taken apart.
+pub struct Place<'a> {
+    /// The block that serves it.
+    pub conf: Rc<AppConf>,
+    /// The application's name, which is not the block's if that is `*`.
+    pub app: &'a [u8],
+    /// May hold slashes; never empty.
+    pub name: &'a [u8],
 }
 
 impl ServerConf {
-    /// The application that serves clients of `app`: the one of that name, else `*`.
-    pub fn application(&self, app: &[u8]) -> Option<Rc<AppConf>> {
-        let any: &[u8] = b"*";
-        self.applications.get(app).or_else(|| self.applications.get(any)).cloned()
+    /// Splits the path of a stream, `app/name`: behind the longest application that it begins
+    /// with, else, if there is an application `*`, behind its first segment. So a stream has one
+    /// identity, however a client divides its path between application and name.
+    pub fn split<'a>(&self, path: &'a [u8]) -> Option<Place<'a>> {
+        let place = |conf: &Rc<AppConf>, at: usize| {
+            let (app, name) = path.split_at_checked(at)?;
+            let name = name.get(1..)?;
+            // the default instance of an application, which some servers let clients name
+            let name = name.strip_prefix(b"_definst_/").unwrap_or(name);
+            (!name.is_empty()).then(|| Place { conf: conf.clone(), app, name })
+        };
+        let named = |at| place(self.applications.get(path.get(..at)?)?, at);
+        let longest = self.ends(path).filter_map(named).last();
+        longest.or_else(|| {
+            let first = self.ends(path).next().filter(|first| *first > 0)?;
+            place(self.applications.get(ANY)?, first)
+        })
+    }
+
+    /// The application that a client comes to which connects to `path`, as far as that is known
+    /// before it names a stream. `None`: no name would lead to one.
+    pub fn entrance(&self, path: &[u8]) -> Option<Rc<AppConf>> {
+        let named = |at| self.applications.get(path.get(..at)?);
+        let longest = self.ends(path).chain([path.len()]).filter_map(named).last();
+        let below = || {
+            let is_below = |name: &[u8]| {
+                name.strip_prefix(path)
+                    .is_some_and(|rest| !path.is_empty() && rest.starts_with(b"/"))
+            };
+            let below = self.applications.iter().filter(|(name, _)| is_below(name));
+            below.min_by_key(|(name, _)| *name).map(|(_, conf)| conf)
+        };
+        longest.or_else(|| self.applications.get(ANY)).or_else(below).cloned()
+    }
+
+    /// Where segments of `path` end at which an application's name may end.
+    fn ends<'a>(&self, path: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.map(|(at, _)| at).take(self.depth)
     }
 
     /// All applications, in no order.

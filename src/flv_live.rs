@@ -4,6 +4,7 @@
 //! that it may play; the FLV begins with the first frames, which tell what there is in it.
 
 pub mod cors;
+mod path;
 mod player;
 mod upgrade;
 mod websocket;
@@ -16,12 +17,13 @@ use nginx_sys::{
 };
 
 use crate::conf::flv_live::{of_request, FlvLive, Location};
+use crate::conf::{Place, ServerConf};
 use crate::live::Key;
 use crate::nginx::guard::guard;
 use crate::nginx::http::Request;
 use crate::nginx::log;
 use crate::variables::argument;
-use crate::visit::{domain_and_app, Name, Visit, MAX_NAME};
+use crate::visit::{find_by_domain, Name, Visit, MAX_NAME};
 use player::Player;
 use upgrade::Upgrade;
 
@@ -76,31 +78,44 @@ fn serve(request: Request, location: &Location) -> Result<(), ngx_int_t> {
     Ok(())
 }
 
-/// The stream that a request is for: `/app/name[.flv]`, or `/…/name[.flv]` where the location says
-/// the application. `None`: there is no such stream.
+/// The stream that a request is for. `None`: there is no such stream.
 fn visit_of(request: &Request, location: &FlvLive) -> Option<Visit> {
-    let (path, args, host) = (request.path(), request.args(), request.host());
+    let (args, host, hops) = (request.args(), request.host(), hops(request));
     // an IPv6 address stands in brackets there
     let domain = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(&host);
-    let slash = path.iter().rposition(|&byte| byte == b'/')?;
-    let (dir, name) = (path.get(1..slash).unwrap_or_default(), path.get(slash + 1..)?);
-    let name = name.strip_suffix(b".flv").unwrap_or(name);
-    let Name { name, args } = Name::new(name, &args).ok().filter(|name| !name.name.is_empty())?;
-    let (domain, app) = match &location.app {
-        Some(app) => (domain, app.as_slice()),
-        None => domain_and_app(domain, dir),
+    // a relay of ours writes a name as it is, and nginx's path has lost some of it
+    let path = match hops > 0 {
+        true => path::exact(request.path(), &request.unparsed()),
+        false => request.path(),
     };
-    if app.is_empty() || app.len() > MAX_NAME || app.iter().any(u8::is_ascii_control) {
+    let path = path::of_stream(&path, location.app.as_deref());
+    let listen = location.listen()?;
+    let (server, domain, found) = match &location.app {
+        None => find_by_domain(listen, domain, &path, ServerConf::split),
+        Some(_) => {
+            let server = listen.server_for(domain);
+            let found = server.split(&path);
+            (server, domain.to_ascii_lowercase(), found)
+        }
+    };
+    let Some(Place { conf, app, name }) = found else {
+        if let Some(log) = request.log() {
+            let path = String::from_utf8_lossy(&path);
+            log::error!(log, "rtmp: no application fits the path \"{path}\"");
+        }
+        return None;
+    };
+    let Name { name, args } = Name::new(name, &args).ok()?;
+    if app.len() > MAX_NAME || app.iter().any(u8::is_ascii_control) {
         return None;
     }
-    let server = location.listen()?.server_for(domain);
     let scheme = if request.is_tls() { "https" } else { "http" };
     let tc_url = [scheme.as_bytes(), b"://", &host, b"/", app].concat();
     Some(Visit {
-        app: server.application(app)?,
+        app: conf,
         key: Key { server: server.id.as_str().into(), app: app.into(), name: name.into() },
         server,
-        domain: domain.to_ascii_lowercase(),
+        domain,
         args: args.to_vec(),
         remote_addr: request.addr_text(),
         ip: request.ip(),
@@ -112,7 +127,7 @@ fn visit_of(request: &Request, location: &FlvLive) -> Option<Visit> {
         swf_url: Vec::new(),
         flash_ver: argument(args, b"flashver").to_vec(),
         scheme: "http",
-        hops: hops(request),
+        hops,
         via: request.field("x-ngx-rtmp-via").unwrap_or_default(),
     })
 }

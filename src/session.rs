@@ -22,7 +22,7 @@ use rtmp_protocol::command::Connect;
 use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 
-use crate::conf::{AppConf, Listen, ServerConf};
+use crate::conf::{AppConf, Listen, Place, ServerConf};
 use crate::live::Key;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
@@ -33,7 +33,8 @@ use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
 use crate::nginx::share::{self, Share, READS_A_TURN};
 use crate::nginx::task::Task;
-use crate::visit::{Publishing, Visit};
+use crate::variables::{Var, Vars};
+use crate::visit::{join, Publishing, Visit, MAX_NAME};
 use streams::{MessageStream, MessageStreams, Role};
 
 /// What is read at once. All sessions of a worker share the buffer, since each message is used up
@@ -88,6 +89,8 @@ pub enum Reason {
     TimedOut(&'static str),
     /// The client was told why in a status.
     Refused(&'static str),
+    /// There is no application that the client could have meant.
+    NoApplication(Vec<u8>),
     /// The worker leaves, or has too few connections.
     Shutdown,
     /// A panic was caught.
@@ -102,6 +105,9 @@ impl fmt::Display for Reason {
             Reason::Protocol(what) => f.write_str(what),
             Reason::TimedOut(what) => write!(f, "timed out: {what}"),
             Reason::Refused(what) => write!(f, "refused: {what}"),
+            Reason::NoApplication(app) => {
+                write!(f, "refused: no such application: \"{}\"", String::from_utf8_lossy(app))
+            }
             Reason::Shutdown => f.write_str("closed at shutdown"),
             Reason::Internal => f.write_str("internal error"),
         }
@@ -146,10 +152,11 @@ struct Peer {
 pub struct Client {
     pub connect: Connect,
     pub server: Rc<ServerConf>,
+    /// As far as it is known before the client names a stream.
     pub app: Rc<AppConf>,
     /// The host of tcUrl.
     pub domain: Vec<u8>,
-    /// The application's name as the client says it, without its query.
+    /// What the client has connected to, without its query: the beginning of the paths of streams.
     pub app_name: Vec<u8>,
 }
 
@@ -561,16 +568,27 @@ impl Session {
     }
 
     /// Takes note of the stream that the client asks for.
-    fn visit(&self, name: &[u8], args: Vec<u8>) -> Option<Rc<Visit>> {
-        let client = self.client()?;
+    fn visit(
+        &self,
+        stream: &MessageStream,
+        name: &[u8],
+        args: Vec<u8>,
+    ) -> Result<Rc<Visit>, &'static str> {
+        let client = self.client().ok_or("not connected")?;
         self.times.asked();
         let connect = &client.connect;
+        let path = join(&client.app_name, name);
+        let Place { conf, app, name } = client.server.split(&path).ok_or("no such application")?;
+        if app.len() > MAX_NAME || name.len() > MAX_NAME {
+            return Err("the name is too long");
+        }
+        stream.app.replace(Some(conf.clone()));
         let visit = Rc::new(Visit {
             server: client.server.clone(),
-            app: client.app.clone(),
+            app: conf,
             key: Key {
                 server: client.server.id.as_str().into(),
-                app: client.app_name.as_slice().into(),
+                app: app.into(),
                 name: name.into(),
             },
             domain: client.domain.clone(),
@@ -589,7 +607,7 @@ impl Session {
             via: connect.via.clone(),
         });
         self.visit.replace(Some(visit.clone()));
-        Some(visit)
+        Ok(visit)
     }
 
     /// Ends the session when what is unsent has been taken, and the client has closed its side.
@@ -631,8 +649,9 @@ impl Session {
             stream.telling.take();
             drop(stream.role.take());
         }
-        if let Some(client) = self.client() {
-            crate::log::access(&client.app, self);
+        let named = self.visit.borrow().as_ref().map(|visit| visit.app.clone());
+        if let Some(app) = named.as_ref().or(self.client().map(|client| &client.app)) {
+            crate::log::access(app, self);
         }
         // the handler held the session; the connection closes with the last hold on it
         self.conn.clear_handler();
@@ -640,16 +659,17 @@ impl Session {
 
     fn log_end(&self, reason: &Reason) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let app = self.client().map(|client| text(&client.app_name)).unwrap_or_default();
-        let name = self.visit.borrow().as_ref().map(|visit| text(&visit.key.name));
-        let name = name.unwrap_or_default();
-        log::info!(
-            self.conn.log(),
+        let (app, name) = (text(&self.get(&Var::App)), text(&self.get(&Var::Name)));
+        let line = format!(
             "rtmp: {} {reason}, app: \"{app}\", name: \"{name}\", client: {}, server: {}",
             self.command.get(),
             text(&self.peer.borrow().addr),
             self.listen.addr,
         );
+        match reason {
+            Reason::NoApplication(_) => log::error!(self.conn.log(), "{line}"),
+            _ => log::info!(self.conn.log(), "{line}"),
+        }
     }
 
     fn chunk_size(&self) -> usize {

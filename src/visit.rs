@@ -14,7 +14,7 @@ use crate::oclp::{self, Admitted};
 use crate::relay::{loops, pull, push};
 use crate::variables::{argument, Var, Vars};
 
-pub use name::{domain_and_app, Name, MAX_NAME};
+pub use name::{find_by_domain, join, Name, MAX_NAME};
 
 /// How far a player may fall behind where `out_queue` says nothing of time.
 const OUT_QUEUE_MS: u64 = 10_000;

@@ -25,8 +25,8 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my @names = ('abc', 'YWJj==', 'a+b', 'a|b', "\xe4\xb8\xad\xe6\x96\x87", 'cam 1', 'a%b', 'x.flv',
-	"\xff\xfe", q(a"<>\\^`{}b), '100%', '[1]', 'a=b&c=d');
+my @names = ('abc', 'YWJj==', 'a+b', 'a|b', "\xe4\xb8\xad\xe6\x96\x87", 'cam 1', 'a%b', 'a/b', 'x.flv',
+	"\xff\xfe", q(a"<>\\^`{}b), '100%', '[1]', 'a=b&c=d', 'a.flv/b.flv', 'b/', "\xe4/x.flv/c");
 # in a raw url these mean something: what begins a query, or looks like an escape
 my @encoded_only = ('a%41', 'a#b', 'a%%2fb');
 

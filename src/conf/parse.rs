@@ -196,5 +196,7 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
         };
         applications.insert(name.clone(), Rc::new(app));
     }
-    ServerConf { id, session: server.scope.session.resolve(), applications }
+    let segments = |name: &Vec<u8>| name.split(|byte| *byte == b'/').count();
+    let depth = applications.keys().map(segments).max().unwrap_or_default();
+    ServerConf { id, session: server.scope.session.resolve(), applications, depth }
 }

@@ -192,6 +192,11 @@ impl Request {
         self.get(|r| r.uri.as_bytes().to_vec())
     }
 
+    /// The path and the query as the client wrote them.
+    pub fn unparsed(&self) -> Vec<u8> {
+        self.get(|r| r.unparsed_uri.as_bytes().to_vec())
+    }
+
     /// The query, as it came.
     pub fn args(&self) -> Vec<u8> {
         self.get(|r| r.args.as_bytes().to_vec())

@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
 use super::target::{Scheme, Target};
-use crate::conf::{self, ngx::Address};
+use crate::conf::{self, ngx::Address, Listen, Place, ServerConf};
 use crate::live::Key;
 use crate::nginx::log;
 use crate::nginx::random;
-use crate::visit::{Refusal, Visit};
+use crate::visit::{find_by_domain, join, Refusal, Visit};
 
 /// Relays that a stream may come through. A cluster has two or three levels.
 pub const MAX_HOPS: u32 = 8;
@@ -74,15 +74,13 @@ pub fn admit(visit: &Visit) -> Result<(), Refusal> {
 /// Whether `target` at `address` is this very stream: one of our own listening addresses, and the
 /// key that the relay is for.
 pub fn is_self(target: &Target, address: SocketAddr, visit: &Visit) -> bool {
-    if target.scheme != Scheme::Rtmp
-        || *target.app != *visit.key.app
-        || *target.name != *visit.key.name
-    {
+    if target.scheme != Scheme::Rtmp {
         return false;
     }
+    let app = target.app.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let path = join(app, &target.name);
     let Some(main) = conf::main_conf() else { return false };
     let host = target.domain.split(|byte| *byte == b':').next().unwrap_or_default();
-    let domain = host.to_ascii_lowercase();
     let ip = address.ip().to_canonical();
     main.listens.iter().any(|listen| match &listen.address {
         Address::Ip(own) => {
@@ -92,12 +90,16 @@ pub fn is_self(target: &Target, address: SocketAddr, visit: &Visit) -> bool {
                 }
                 own => own.to_canonical() == ip,
             };
-            own.port() == address.port()
-                && takes
-                && listen.server_for(&domain).id.as_str() == &*visit.key.server
+            own.port() == address.port() && takes && leads_to(listen, host, &path, &visit.key)
         }
         Address::Unix(_) => false,
     })
+}
+
+fn leads_to(listen: &Listen, host: &[u8], path: &[u8], key: &Key) -> bool {
+    let (server, _, found) = find_by_domain(listen, host, path, ServerConf::split);
+    let same = |place: Place<'_>| *place.app == *key.app && *place.name == *key.name;
+    server.id.as_str() == &*key.server && found.is_some_and(same)
 }
 
 /// Whether the address is one of this machine's: only those can be bound.

@@ -11,9 +11,10 @@ use rtmp_protocol::message::{self, AggregateError};
 
 use super::streams::{MessageStream, Role};
 use super::{Client, Flow, Reason, Session};
+use crate::conf::ServerConf;
 use crate::live::{Kind, Media};
 use crate::nginx::clock;
-use crate::visit::{domain_and_app, Name, MAX_NAME};
+use crate::visit::{find_by_domain, Name, MAX_NAME};
 
 /// A client may send this many commands at once...
 const COMMAND_BURST: u64 = 512;
@@ -155,15 +156,16 @@ impl Session {
         let connect = Connect::from(command);
         let Name { name: app, .. } =
             Name::parse(&connect.app).map_err(|why| Reason::Protocol(format!("connect: {why}")))?;
-        let (domain, app) = domain_and_app(host(&connect.tc_url), app);
+        let app = app.strip_suffix(b"/").unwrap_or(app);
+        let entrance = |server: &ServerConf, app| Some((server.entrance(app)?, app));
+        let (server, domain, found) =
+            find_by_domain(&self.listen, host(&connect.tc_url), app, entrance);
         if domain.len() > MAX_NAME || domain.iter().any(u8::is_ascii_control) {
             return Err(Reason::Protocol("connect: the host in tcUrl is not a name".into()));
         }
-        let (domain, app) = (domain.to_ascii_lowercase(), app.to_vec());
-        let server = self.listen.server_for(&domain);
         self.server.replace(server.clone());
         let size = self.chunk_size();
-        let Some(conf) = server.application(&app) else {
+        let Some((conf, app)) = found else {
             let mut out = Vec::new();
             let values = command::error(
                 command.transaction,
@@ -172,7 +174,7 @@ impl Session {
             );
             message::command(&mut out, message::CSID_COMMAND, 0, size, &values);
             self.send(&out);
-            self.close(Reason::Refused("no such application"));
+            self.close(Reason::NoApplication(app.to_vec()));
             return Ok(Flow::Stop);
         };
         // everything in one write: each one of them alone would wait for the client's delayed ACK
@@ -182,7 +184,8 @@ impl Session {
         message::set_chunk_size(&mut out, size as u32);
         let values = command::connect_result(command.transaction, &connect);
         message::command(&mut out, message::CSID_COMMAND, 0, size, &values);
-        let client = Client { connect, server, app: conf, domain, app_name: app };
+        let app_name = app.to_vec();
+        let client = Client { connect, server, app: conf, domain, app_name };
         // a second connect was refused before
         let _ = self.client.set(client);
         self.times.connected(clock::now());

@@ -40,7 +40,10 @@ impl Session {
             Ok(_) => return self.not_found(&stream, "the stream has no name"),
             Err(why) => return self.not_found(&stream, why),
         };
-        let Some(visit) = self.visit(&name, args) else { return Flow::Next };
+        let visit = match self.visit(&stream, &name, args) {
+            Ok(visit) => visit,
+            Err(why) => return self.not_found(&stream, why),
+        };
         let session = self.clone();
         self.decide(async move {
             match visit::play(&visit).await {
@@ -141,8 +144,8 @@ impl Session {
     }
 
     pub(super) fn source_changed(self: &Rc<Self>, stream: &Rc<MessageStream>, on_air: bool) {
-        let Some(client) = self.client() else { return };
-        let live = &client.app.live;
+        let Some(app) = stream.app.borrow().clone() else { return };
+        let live = &app.live;
         stream.unfed.set((!on_air).then(clock::now));
         let status = |code, what| self.status(stream.id, "status", code, what);
         let mut out = Vec::new();

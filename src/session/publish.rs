@@ -28,7 +28,10 @@ impl Session {
             Err(why) => return self.bad_name(&stream, why),
         };
         stream.name.replace(name.clone());
-        let Some(visit) = self.visit(&name, args) else { return Flow::Next };
+        let visit = match self.visit(&stream, &name, args) {
+            Ok(visit) => visit,
+            Err(why) => return self.bad_name(&stream, why),
+        };
         let published = self.streams.borrow().iter().filter(|stream| stream.publishes()).count();
         if published >= self.server.borrow().max_publishes as usize {
             let why = "the connection publishes as many streams as it may";

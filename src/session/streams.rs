@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 use rtmp_protocol::renumber::Renumber;
 
 use super::Session;
+use crate::conf::AppConf;
 use crate::live::{Filter, Subscription};
 use crate::nginx::task::Task;
 use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
@@ -42,6 +43,8 @@ pub(super) struct MessageStream {
     /// What it publishes, as the client names that.
     pub name: RefCell<Vec<u8>>,
     pub role: RefCell<Role>,
+    /// The application of what it publishes or plays, or did last.
+    pub app: RefCell<Option<Rc<AppConf>>>,
     /// What the player wants of a stream.
     pub filter: Cell<Filter>,
     /// The client is being told that its source came or went, or that it is to leave.
@@ -64,6 +67,7 @@ impl MessageStream {
             alias: Cell::new(None),
             name: RefCell::default(),
             role: RefCell::default(),
+            app: RefCell::default(),
             filter: Cell::new(Filter::ALL),
             telling: RefCell::default(),
             media: Cell::new(None),

@@ -7,6 +7,7 @@ use rtmp_protocol::message;
 
 use super::streams::{MessageStream, Role, Viewer};
 use super::{Reason, Session};
+use crate::conf::AppConf;
 use crate::nginx::clock;
 
 /// How long a client that got its last status may take to close: a round trip and a retransmission.
@@ -126,11 +127,8 @@ impl Session {
             return vec![(at, Due::Close)];
         }
         let (client, pinged) = (self.client(), times.pinged.get());
-        let live = client.map(|client| &client.app.live);
         let accepted = client.is_none().then_some(times.accepted);
         let active = pinged.is_none().then_some(times.active.get());
-        let silence = live.and_then(|live| live.drop_idle_publisher).unwrap_or(0);
-        let idle = live.map_or(0, |live| live.idle_timeout);
         let first_command = server.first_command_timeout.unwrap_or(server.handshake_timeout);
         let mut deadlines = vec![
             (after(accepted, server.handshake_timeout), Due::Handshake),
@@ -141,6 +139,9 @@ impl Session {
             (after(active, server.ping), Due::Ping),
         ];
         for stream in self.streams.borrow().iter() {
+            let app = stream.app.borrow();
+            let Some(AppConf { live, .. }) = app.as_deref() else { continue };
+            let (silence, idle) = (live.drop_idle_publisher.unwrap_or(0), live.idle_timeout);
             deadlines.push((after(stream.media.get(), silence), Due::Silent(stream.clone())));
             deadlines.push((after(stream.unfed.get(), idle), Due::Unfed(stream.clone())));
         }

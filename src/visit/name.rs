@@ -1,5 +1,9 @@
 //! How clients name streams, in RTMP's commands and in the paths of HTTP.
 
+use std::rc::Rc;
+
+use crate::conf::{Listen, ServerConf};
+
 /// The longest application, stream name or host, in bytes: a path component of a file system.
 pub const MAX_NAME: usize = 255;
 /// The longest query behind a name, in bytes: signed tokens fit.
@@ -31,18 +35,37 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Domain and application by the host and the application that a client says: one trailing `/` or
-/// `/_definst_` does not count, and behind an IPv4 host the first of several levels is the domain
-/// (`rtmp://1.2.3.4/www.x.com/live`).
-pub fn domain_and_app<'a>(host: &'a [u8], app: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-    let app = app.strip_suffix(b"/_definst_").or_else(|| app.strip_suffix(b"/")).unwrap_or(app);
-    if is_ipv4(host) {
-        if let Some(at) = app.iter().position(|&byte| byte == b'/') {
-            let (domain, rest) = app.split_at(at);
-            return (domain, rest.get(1..).unwrap_or_default());
+/// What `find` finds of `path` at the server that `host` leads to, with that server and the domain
+/// in lower case. Where it finds nothing and the host is an IPv4 address, the first segment of the
+/// path is the domain (`rtmp://1.2.3.4/www.x.com/live`), if more follow.
+pub fn find_by_domain<'a, T>(
+    listen: &Listen,
+    host: &[u8],
+    path: &'a [u8],
+    find: impl Fn(&ServerConf, &'a [u8]) -> Option<T>,
+) -> (Rc<ServerConf>, Vec<u8>, Option<T>) {
+    let domain = host.to_ascii_lowercase();
+    let server = listen.server_for(&domain);
+    let found = find(&server, path);
+    if found.is_none() && is_ipv4(host) {
+        let mut segments = path.splitn(2, |&byte| byte == b'/');
+        if let (Some(first), Some(rest)) = (segments.next(), segments.next()) {
+            let domain = first.to_ascii_lowercase();
+            let server = listen.server_for(&domain);
+            let found = find(&server, rest);
+            return (server, domain, found);
         }
     }
-    (host, app)
+    (server, domain, found)
+}
+
+/// The path of a stream: of what a client connects to, and what it asks for there.
+pub fn join(app: &[u8], name: &[u8]) -> Vec<u8> {
+    let app = app.strip_suffix(b"/").unwrap_or(app);
+    match app.is_empty() {
+        true => name.to_vec(),
+        false => [app, b"/", name].concat(),
+    }
 }
 
 fn is_ipv4(host: &[u8]) -> bool {
