@@ -48,6 +48,7 @@ my @cases = (
 	["RTMP://$rtmp/core/other", undef, "rtmp client.example core other $own"],
 	["rtmp://$rtmp/core/other", 'origin.example', "rtmp origin.example core other $own"],
 	["rtmp://$rtmp/core/other", 'origin.example:1936', "rtmp origin.example core other $own"],
+	["rtmp://$rtmp/core/other", '', "rtmp client.example core other $own"],
 	["http://$http/core/other", undef, "http client.example core other $own"],
 	["http://$http/core/other?a=b&c=%2f", 'origin.example',
 		'http origin.example core other a=b&c=%2f'],
@@ -63,7 +64,7 @@ my @bad = (
 	["rtmp://127.0.0.1:x/core/name", undef], ["rtmp://user\@$rtmp/core/name", undef],
 	["rtmp://$rtmp/core/a%0d%0ab%00", undef], ["rtmp://$rtmp/core/na\tme", undef],
 	["rtmp://$rtmp/core/name\x01", undef], ["rtmp://$rtmp/core/name\x0dX: y", undef],
-	["rtmp://$rtmp/core/name", "a b"], ["rtmp://$rtmp/core/name", ''],
+	["rtmp://$rtmp/core/name", "a b"],
 	["rtmp://$rtmp/core/name", "a\x0db"], ["rtmp://$rtmp/core/name", "a/b"],
 );
 
