@@ -107,6 +107,8 @@ pub struct Scope {
     pub live: live::LiveScope,
     /// Who may publish and play.
     pub access: access::AccessScope,
+    /// Where relays may go.
+    pub relay_networks: access::AccessScope,
     /// How many may.
     pub limit: limit::LimitScope,
     /// The access log.
@@ -127,6 +129,7 @@ impl Scope {
         self.session.inherit(&outer.session);
         self.live.inherit(&outer.live);
         self.access.inherit(&outer.access);
+        self.relay_networks.inherit(&outer.relay_networks);
         self.limit.inherit(&outer.limit);
         self.log.inherit(&outer.log);
         self.resolver.inherit(&outer.resolver);
@@ -249,6 +252,8 @@ pub struct AppConf {
     pub live: LiveConf,
     /// Who may publish and play: the first rule that matches decides, none allows.
     pub access: Vec<AccessRule>,
+    /// Where relays may go that others have named: as `access`, for clients of both kinds.
+    pub relay_networks: Vec<AccessRule>,
     /// How many clients may be connected at a time.
     pub max_connections: Option<u32>,
     /// Where a line goes when a client's session ends.

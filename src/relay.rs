@@ -11,6 +11,7 @@ pub mod reconnect;
 mod rtmp;
 pub mod target;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::conf::relay::RelayLine;
@@ -60,6 +61,9 @@ async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
         let host = String::from_utf8_lossy(&target.host);
         Failure::new(format!("\"{host}\" is not resolved: {error}"))
     })?;
+    if target.by_others {
+        permit(visit, target, &mut addresses)?;
+    }
     let found = addresses.len();
     addresses.retain(|address| !loops::is_self(target, *address, visit));
     if found > 0 && addresses.is_empty() {
@@ -70,4 +74,17 @@ async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
     let (address, conn) = connected.map_err(|error| Failure::new(error.to_string()))?;
     target.tried.set(Some(address));
     Ok(conn)
+}
+
+/// Keeps those addresses that a relay may go to whose host others than the configuration have named.
+fn permit(visit: &Visit, target: &Target, addresses: &mut Vec<SocketAddr>) -> Result<(), Failure> {
+    let first = addresses.first().map(|address| address.ip().to_canonical());
+    addresses.retain(|address| visit.app.may_relay_to(address.ip()));
+    match first {
+        Some(first) if addresses.is_empty() => Err(Failure::new(format!(
+            "\"{}\" is at {first}, where relay_allow and relay_deny let no relay go",
+            String::from_utf8_lossy(&target.host),
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -203,6 +203,14 @@ impl Template {
         out
     }
 
+    /// The text in front of the first variable.
+    pub fn leading_text(&self) -> &[u8] {
+        match self.0.first() {
+            Some(Part::Text(text)) => text,
+            _ => b"",
+        }
+    }
+
     /// The text itself, if no variable is in it.
     pub fn constant(&self) -> Option<&[u8]> {
         match self.0.as_slice() {

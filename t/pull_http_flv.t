@@ -44,6 +44,7 @@ EOC
             pull http://127.0.0.1:%%PORT_8081%%/path/$name?$args domain=Origin.Example
                 referer=http://page/ user_agent=ua/1;
             failed_reconnect 200ms;
+            relay_redirects any;
 EOC2
 
 ###############################################################################
@@ -145,7 +146,7 @@ my %failed = (
 	'answered 500' => "HTTP/1.1 500 Oops\r\n\r\n",
 	'404 Not Found' => "HTTP/1.1 404 Not Found\r\n\r\n",
 	'not an FLV' => "HTTP/1.1 200 OK\r\n\r\n<html>no</html>",
-	'no http:// url' => "HTTP/1.1 302 Found\r\nLocation: https://h/x\r\n\r\n",
+	'redirected to "https://h/x": neither' => "HTTP/1.1 302 Found\r\nLocation: https://h/x\r\n\r\n",
 	'is encoded' => "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n",
 );
 for my $why (sort keys %failed) {

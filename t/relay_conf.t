@@ -35,12 +35,14 @@ my @good = (
 	'pull rtmp://a/b name=n static',
 	'pull rtmp://a/b/c name=n static live=1 start=0 stop=1',
 	'pull http://$domain:80/live referer=r user_agent=u pargs=x=y domain=d',
+	'relay_redirects any; relay_allow 10.0.0.0/8; relay_allow ::1; relay_deny 10.1.2.3; relay_deny all',
 	'pull_linger 3s; relay_buffer 1s; push_reconnect 1s; pull_reconnect 2s; session_relay on',
 );
 
 my $words = 'an rtmp:// url, or one of "domain=", "app=", "name=", "pargs=", "tc_url=", '
 	. '"page_url=", "swf_url=", "flash_ver=", "referer=" and "user_agent="';
 my $pull = $words =~ s{rtmp:// url, or}{rtmp:// or http:// url, "static", or}r;
+my $networks = 'an address, a CIDR block such as "192.168.1.0/24", or "all"';
 my $host = ', with a host and a valid port';
 
 my @bad = (
@@ -69,6 +71,11 @@ my @bad = (
 	'pull rtmp://a/b static name=$app' => 'a static "pull" needs "name=", the name of the '
 		. 'stream, without variables',
 	'pull_linger soon' => bad('soon', 'pull_linger', 'a time such as "300ms" or "3s"'),
+	'relay_redirects on' => bad('on', 'relay_redirects', '"any", "same_host" or "off"'),
+	'relay_redirects any; relay_redirects off' => '"relay_redirects" directive is duplicate',
+	'relay_deny unix:' => bad('unix:', 'relay_deny', $networks),
+	'relay_allow 10.0.0.0/33' => bad('10.0.0.0/33', 'relay_allow', $networks),
+	'relay_allow example.com' => bad('example.com', 'relay_allow', $networks),
 	'push_reconnect 0' => bad('0', 'push_reconnect', 'a time longer than 0'),
 );
 

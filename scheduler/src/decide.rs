@@ -359,15 +359,21 @@ fn go_to(policy: &Policy, event: &Event, app: Option<&str>, candidates: &[Candid
     Answer::GoTo { location, domain: event.domain.clone() }
 }
 
-/// `/app/name`, where both can be written so; else what the node fills up with its own.
+/// `/app/name` where both stand there as they are, else as little as makes the node use its own: nodes that do not
+/// decode a `Location` find the stream, too.
 ///
-/// A `Location` is split at its first slash and taken as it is: an app of two levels would become a name, and an
-/// escape might stay one. `/app` alone keeps the node's own name, nothing keeps both.
+/// `/app` alone keeps the node's own name, nothing keeps both. An application of several levels would lose all but
+/// the first, so its slashes are encoded; it is written only if it is not the node's own.
 fn path(event: &Event, app: Option<&str>) -> String {
     let plain = |text: &str| !text.contains('%');
-    let target = app.unwrap_or(&event.app);
-    if plain(target) && !target.contains('/') && plain(&event.name) {
-        return format!("/{target}/{}", event.name);
+    let target = match app {
+        Some(app) => app.replace('/', "%2F"),
+        None if plain(&event.app) && !event.app.contains('/') => event.app.clone(),
+        None => return String::new(),
+    };
+    match (plain(&event.name), app) {
+        (true, _) => format!("/{target}/{}", event.name),
+        (false, Some(_)) => format!("/{target}"),
+        (false, None) => String::new(),
     }
-    app.map(|app| format!("/{app}")).unwrap_or_default()
 }

@@ -394,6 +394,25 @@ fn an_app_is_looked_for_in_another() {
 }
 
 #[test]
+fn an_app_of_two_levels_is_named_with_its_slash_encoded() {
+    on_each_store("wait = \"0s\"\n[pull.apps]\nedge = \"core/hd\"", &[], |s| {
+        let ask = |call: &str, app: &str, name: &str, node: &str| {
+            let path = format!(
+                "/oclp/v1/x?call={call}&act=start&domain=d.com&app={app}&name={name}&node={node}"
+            );
+            s.get(&path).unwrap().header("location").map(str::to_owned)
+        };
+        for name in ["s1", "room/s1", "a%20b"] {
+            ask("publish", "core/hd", name, "a");
+        }
+        let pull = |name| ask("pull", "edge", name, "b");
+        assert_eq!(pull("s1").as_deref(), Some("rtmp://a:1935/core%2Fhd/s1"));
+        assert_eq!(pull("room/s1").as_deref(), Some("rtmp://a:1935/core%2Fhd/room/s1"));
+        assert_eq!(pull("a%20b").as_deref(), Some("rtmp://a:1935/core%2Fhd"));
+    });
+}
+
+#[test]
 fn an_origin_has_what_no_node_has() {
     let policy = "wait = \"0s\"\n[pull]\norigin = \"http://origin.example.com:8080\"";
     on_each_store(policy, &[], |s| {

@@ -1,8 +1,8 @@
-//! Who may publish and play.
+//! Who may publish and play, and where relays may go.
 
 use std::net::IpAddr;
 
-use super::directive::{setting, Directive, MSA, ONE_OR_TWO};
+use super::directive::{setting, Directive, MSA, ONE, ONE_OR_TWO};
 use super::value::{self, Args, ConfError};
 use super::{AppConf, Scope};
 
@@ -10,6 +10,8 @@ use super::{AppConf, Scope};
 pub const DIRECTIVES: &[Directive] = &[
     setting(c"allow", MSA, None, ONE_OR_TWO, |scope, args| rule(scope, args, true)),
     setting(c"deny", MSA, None, ONE_OR_TWO, |scope, args| rule(scope, args, false)),
+    setting(c"relay_allow", MSA, None, ONE, |scope, args| network(scope, args, true)),
+    setting(c"relay_deny", MSA, None, ONE, |scope, args| network(scope, args, false)),
 ];
 
 /// What a client asks for.
@@ -114,6 +116,12 @@ impl AppConf {
             |rule: &&AccessRule| rule.kind.is_none_or(|only| only == kind) && rule.net.contains(ip);
         self.access.iter().find(applies).is_none_or(|rule| rule.allow)
     }
+
+    /// Whether a relay may go to `ip` if others than the configuration name it.
+    pub fn may_relay_to(&self, ip: IpAddr) -> bool {
+        let mut rules = self.relay_networks.iter();
+        rules.find(|rule| rule.net.contains(Some(ip))).is_none_or(|rule| rule.allow)
+    }
 }
 
 /// The rules of a block, in the order of the file.
@@ -151,5 +159,17 @@ fn rule(scope: &mut Scope, args: &Args<'_>, allow: bool) -> Result<(), ConfError
         )
     })?;
     scope.access.rules.push(AccessRule { allow, kind, net });
+    Ok(())
+}
+
+/// `relay_allow address|CIDR|all`, and `relay_deny`
+fn network(scope: &mut Scope, args: &Args<'_>, allow: bool) -> Result<(), ConfError> {
+    let net = Net::parse(args.first()).filter(|net| *net != Net::Unix).ok_or_else(|| {
+        ConfError::invalid(
+            args.first(),
+            "an address, a CIDR block such as \"192.168.1.0/24\", or \"all\"",
+        )
+    })?;
+    scope.relay_networks.rules.push(AccessRule { allow, kind: None, net });
     Ok(())
 }

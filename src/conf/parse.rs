@@ -188,6 +188,7 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
             server_id: id.clone(),
             live: scope.live.resolve(),
             access: scope.access.resolve(),
+            relay_networks: scope.relay_networks.resolve(),
             max_connections: scope.limit.resolve().max_connections,
             access_log: scope.log.resolve(),
             resolver: scope.resolver.resolve(),

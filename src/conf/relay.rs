@@ -18,6 +18,8 @@ settings! {
         pub pull: Option<Rc<RelayLine>>,
         /// How long a pull goes on without players.
         pub pull_linger: Msec,
+        /// Which redirects of HTTP-FLV origins are followed.
+        pub relay_redirects: Redirects,
         /// The buffer length that an origin is told.
         pub relay_buffer: Msec,
         /// The delay after the first failure of a relay.
@@ -31,6 +33,18 @@ settings! {
         /// The same for pulls only.
         pub pull_reconnect: Option<Msec>,
     }
+}
+
+/// Which redirects of HTTP-FLV origins are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// To any host.
+    Any,
+    /// To the host and port that was asked.
+    #[default]
+    SameHost,
+    /// None.
+    Off,
 }
 
 /// One line `push` or `pull`. What it leaves out is taken from the url, else from the client.
@@ -67,6 +81,14 @@ pub struct RelayUrl {
     pub rest: Template,
 }
 
+impl RelayUrl {
+    /// Whether clients have a say in which host it names.
+    pub fn host_varies(&self) -> bool {
+        let host = self.rest.leading_text();
+        self.rest.constant().is_none() && !host.iter().any(|byte| b"/?".contains(byte))
+    }
+}
+
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
     setting(c"push", A, None, SOME, |scope, args| {
@@ -84,6 +106,11 @@ pub const DIRECTIVES: &[Directive] = &[
         value::once(&mut parse.scope().relay.pull, Some(Rc::new(line)))
     }),
     time(c"pull_linger", MSA, "0s", |s| &mut s.relay.pull_linger),
+    setting(c"relay_redirects", MSA, Some("same_host"), ONE, |scope, args| {
+        let words =
+            [("any", Redirects::Any), ("same_host", Redirects::SameHost), ("off", Redirects::Off)];
+        value::once(&mut scope.relay.relay_redirects, value::choice(args.first(), &words)?)
+    }),
     time(c"relay_buffer", MSA, "5s", |s| &mut s.relay.relay_buffer),
     setting(c"failed_reconnect", MSA, Some("50ms"), ONE, |scope, args| {
         value::once(&mut scope.relay.failed_reconnect, delay(args)?)

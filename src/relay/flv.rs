@@ -1,6 +1,7 @@
 //! HTTP-FLV as a client: one GET whose answer does not end.
 
 use std::cell::Cell;
+use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -13,11 +14,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use percent_encoding::{percent_encode, AsciiSet, CONTROLS};
 use rtmp_protocol::flv::FlvReader;
+use rtmp_protocol::url::Redirect;
 
 use super::connect;
 use super::pull::Feed;
 use super::reconnect::{Failure, Refused};
-use super::target::{Scheme, StreamUrl, Target};
+use super::target::{readable, Target};
+use crate::conf::relay::Redirects;
 use crate::conf::Msec;
 use crate::nginx::clock;
 use crate::nginx::peer::{AsyncConn, Io};
@@ -107,8 +110,8 @@ impl Client {
                 | StatusCode::SEE_OTHER
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT => {
-                    let location = head.headers.get(LOCATION).map(HeaderValue::as_bytes);
-                    path = redirect(&mut target, location.unwrap_or_default())?;
+                    let followed = visit.app.relay.relay_redirects;
+                    path = redirect(&mut target, &path, head.headers.get(LOCATION), followed)?;
                 }
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
                     return Err(Failure::refused(Refused::NotFound, head.status.to_string()));
@@ -221,24 +224,38 @@ fn request(target: &Target, path: &str) -> Result<Request<Empty<Bytes>>, Failure
 }
 
 /// Turns to where the origin sends us, and gives the path there.
-fn redirect(target: &mut Target, location: &[u8]) -> Result<String, Failure> {
-    let invalid = || {
-        let location = String::from_utf8_lossy(location);
-        Failure::new(format!("redirected to \"{location}\", no http:// url"))
+fn redirect(
+    target: &mut Target,
+    path: &str,
+    location: Option<&HeaderValue>,
+    followed: Redirects,
+) -> Result<String, Failure> {
+    let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
+    let refused = |why: &dyn fmt::Display| {
+        Failure::new(format!("redirected to \"{}\": {why}", readable(location)))
     };
-    let text = std::str::from_utf8(location).map_err(|_| invalid())?;
-    if text.starts_with('/') && !text.starts_with("//") {
-        return Ok(text.to_owned());
+    if location.is_empty() {
+        return Err(refused(&"there is no Location"));
     }
-    let url = StreamUrl::parse(location).map_err(|_| invalid())?;
-    if url.scheme != Scheme::Http {
-        return Err(invalid());
+    if followed == Redirects::Off {
+        return Err(refused(&"relay_redirects is off"));
     }
-    target.domain = url.authority().into_bytes();
-    target.host = url.host.into_bytes();
-    target.port = url.port;
-    let uri: http::Uri = text.parse().map_err(|_| invalid())?;
-    Ok(uri.path_and_query().map_or("/", |path| path.as_str()).to_owned())
+    let asked = String::from_utf8_lossy(&target.domain);
+    let to = Redirect::resolve(&asked, path, location)
+        // a `domain=` that is no host
+        .or_else(|_| Redirect::resolve(&target.authority(), path, location))
+        .map_err(|error| refused(&error))?;
+    let Some((host, port)) = to.elsewhere else { return Ok(to.target) };
+    if !host.as_bytes().eq_ignore_ascii_case(&target.host) || port != target.port {
+        if followed == Redirects::SameHost {
+            return Err(refused(&"another host, and relay_redirects is same_host"));
+        }
+        target.host = host.into_bytes();
+        target.port = port;
+        target.by_others = true;
+    }
+    target.domain = to.authority.into_bytes();
+    Ok(to.target)
 }
 
 fn broken(error: hyper::Error) -> Failure {

@@ -23,6 +23,8 @@ pub struct Target {
     /// A name or an address.
     pub host: Vec<u8>,
     pub port: u16,
+    /// Others than the configuration have named the host: a scheduler, an origin, a client.
+    pub by_others: bool,
     pub app: Vec<u8>,
     pub name: Vec<u8>,
     /// It is the name of a stream, not a part of an url: in a path, one that ends in `.flv` needs
@@ -51,6 +53,7 @@ impl Target {
     ///
     /// `None` if the url is none once its variables have values.
     pub fn of_line(line: &RelayLine, url: &RelayUrl, visit: &Visit, pull: bool) -> Option<Self> {
+        let by_others = url.host_varies();
         let url = StreamUrl::split(url.scheme, &url.rest.eval(visit)).ok()?;
         let eval = |template: &Option<Template>| template.as_ref().map(|text| text.eval(visit));
         let own_args = || if pull { visit.args.clone() } else { Vec::new() };
@@ -60,7 +63,8 @@ impl Target {
         let is_name = name.is_some() || url.name.is_none();
         let name = name.or_else(|| url.name.clone()).or_else(|| line.keep.clone());
         let args = eval(&line.args).or_else(|| url.args.clone()).unwrap_or_else(own_args);
-        let mut target = Target { is_name, args, ..Target::new(url, domain, app, name, visit) };
+        let mut target =
+            Target { by_others, is_name, args, ..Target::new(url, domain, app, name, visit) };
         let own = [
             (&mut target.tc_url, &line.tc_url),
             (&mut target.page_url, &line.page_url),
@@ -104,6 +108,7 @@ impl Target {
             scheme: url.scheme,
             host: url.host.into_bytes(),
             port: url.port,
+            by_others: true,
             app,
             name,
             is_name: true,
@@ -136,6 +141,12 @@ impl Target {
         of(self) == of(other)
     }
 
+    /// Host and port, as they stand in an url.
+    pub fn authority(&self) -> String {
+        let (open, close) = if self.host.contains(&b':') { ("[", "]") } else { ("", "") };
+        format!("{open}{}{close}:{}", String::from_utf8_lossy(&self.host), self.port)
+    }
+
     /// The name with its query, as `publish` and `play` take it.
     pub fn name_and_args(&self) -> Vec<u8> {
         match self.args.is_empty() {
@@ -149,13 +160,11 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |bytes| String::from_utf8_lossy(bytes);
-        let (open, close) = if self.host.contains(&b':') { ("[", "]") } else { ("", "") };
         write!(
             f,
-            "{}://{open}{}{close}:{}/{}/{}",
+            "{}://{}/{}/{}",
             self.scheme.name(),
-            text(&self.host),
-            self.port,
+            self.authority(),
             text(&self.app),
             text(&self.name)
         )
