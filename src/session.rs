@@ -578,7 +578,11 @@ impl Session {
         self.times.asked();
         let connect = &client.connect;
         let path = join(&client.app_name, name);
-        let Place { conf, app, name } = client.server.split(&path).ok_or("no such application")?;
+        let Some(Place { conf, app, name }) = client.server.split(&path) else {
+            let path = String::from_utf8_lossy(&path);
+            log::error!(self.conn.log(), "rtmp: no application fits the path \"{path}\"");
+            return Err("no such application");
+        };
         if app.len() > MAX_NAME || name.len() > MAX_NAME {
             return Err("the name is too long");
         }

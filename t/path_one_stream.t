@@ -26,7 +26,7 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(59);
+my $t = Test::Nginx->new()->plan(60);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -222,6 +222,7 @@ ok(flv_plays(8086, '/deep/er/cam.flv', $n), '/deep/er/cam.flv');
 is(rtmp(8084, 'deep', 'cam')->{code}, 'NetStream.Play.StreamNotFound', 'play deep + cam');
 is(publisher(8084, 'deep', 'cam', 0)->{code}, 'NetStream.Publish.BadName', 'publish deep + cam');
 is(http_flv(port(8086), '/deep/cam.flv')->status(), 404, '/deep/cam.flv');
+ok(wait_for { logged(qr/\[error\].*no application fits the path "deep\/cam"/) }, 'the log names the path');
 is(rtmp_connect(port(8084), $_)->{code}, 'NetConnection.Connect.InvalidApp', "connect to $_")
 	for 'nosuch', 'deeper', 'nosuch/room';
 ok(wait_for { logged(qr/\[error\].*no such application: "nosuch\/room"/) }, 'the log names it');

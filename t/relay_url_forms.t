@@ -54,16 +54,24 @@ my @http = (
 	['/live', '/live/NAME'],
 	['', '/own/NAME'],
 );
+# values of variables are no part of the syntax, and not decoded
+my @values = (
+	['/live/$name', 'live NAME', 'a%41b'],
+	['/live/$name', 'live NAME', 'a%2fb#c'],
+	['/live/$name?k=$name', 'live NAME?k=a%2541', 'a%41'],
+	['/$app/$name?$args', 'own NAME?x=%41', 'n1', 'x=%41'],
+	['/live/$parg_n', 'live a b', 'n2', 'n=a%20b'],
+);
 # a form that can't stand in a configuration, since a space ends a word, is quoted
 my $n = 0;
 my $lines = join '', map {
 	my ($port, $line) = (8100 + $n++, $_);
 	"server { listen 127.0.0.1:$port; application own { live on; $line } }\n"
-} (map { qq{push "rtmp://127.0.0.1:8081$_->[0]";} } @forms),
+} (map { qq{push "rtmp://127.0.0.1:8081$_->[0]";} } @forms, @values),
 	(map { qq{pull "rtmp://127.0.0.1:8081$_->[0]";} } @forms),
 	(map { qq{pull "http://127.0.0.1:8082$_->[0]";} } @http);
 
-my $t = Test::Nginx->new()->plan(3 * @forms + 2 * @http);
+my $t = Test::Nginx->new()->plan(3 * @forms + 2 * @http + @values);
 
 $t->write_file_expand('nginx.conf', <<"EOC");
 
@@ -105,7 +113,7 @@ $t->run();
 my @clients;
 for my $i (0 .. $#forms) {
 	my ($form, $expected) = @{$forms[$i]};
-	for my $case (['push', 8100 + $i], ['pull', 8100 + @forms + $i], ['Location', 8080]) {
+	for my $case (['push', 8100 + $i], ['pull', 8100 + @forms + @values + $i], ['Location', 8080]) {
 		my ($what, $port) = @$case;
 		my $name = lc($what) . $i;
 		$oclp->answer('pull start', status => 302,
@@ -118,9 +126,17 @@ for my $i (0 .. $#forms) {
 		push @clients, $peer if $peer;
 	}
 }
+for my $i (0 .. $#values) {
+	my ($form, $expected, $name, $args) = @{$values[$i]};
+	my $c = rtmp_connect(port(8100 + @forms + $i), 'own');
+	$c->publish($name . ($args ? "?$args" : ''));
+	my $peer = rtmp_accept($origin);
+	is(heard($peer), $expected =~ s/NAME/$name/r, "$form of $name");
+	push @clients, $c, $peer;
+}
 for my $i (0 .. $#http) {
 	my ($form, $expected) = @{$http[$i]};
-	for my $case (['pull', 8100 + 2 * @forms + $i], ['Location', 8080]) {
+	for my $case (['pull', 8100 + 2 * @forms + @values + $i], ['Location', 8080]) {
 		my ($what, $port) = @$case;
 		my $name = lc($what) . "-http$i";
 		$oclp->answer('pull start', status => 302,

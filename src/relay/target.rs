@@ -5,14 +5,17 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use percent_encoding::{percent_encode, AsciiSet, CONTROLS};
 pub use rtmp_protocol::url::{Scheme, StreamUrl};
 
 use super::loops;
 use crate::conf::relay::{RelayLine, RelayUrl};
 use crate::nginx::addresses;
-use crate::variables::Template;
+use crate::variables::{Place, Template};
 use crate::visit::Visit;
 
+/// What means something in an url. `percent_encode` adds bytes above 0x7f.
+const VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 /// So many bytes of another server's url go into the log.
 const MAX_READABLE: usize = 200;
 
@@ -54,7 +57,14 @@ impl Target {
     /// `None` if the url is none once its variables have values.
     pub fn of_line(line: &RelayLine, url: &RelayUrl, visit: &Visit, pull: bool) -> Option<Self> {
         let by_others = url.host_varies();
-        let url = StreamUrl::split(url.scheme, &url.rest.eval(visit)).ok()?;
+        let rest = url.rest.eval_in(visit, |out, place, text| match place {
+            // it is decoded with the url, and ends no part of it
+            Place::Value => {
+                percent_encode(text, VALUE).for_each(|part| out.extend_from_slice(part.as_bytes()));
+            }
+            Place::Text | Place::Query => out.extend_from_slice(text),
+        });
+        let url = StreamUrl::split(url.scheme, &rest).ok()?;
         let eval = |template: &Option<Template>| template.as_ref().map(|text| text.eval(visit));
         let own_args = || if pull { visit.args.clone() } else { Vec::new() };
         let domain = eval(&line.domain).unwrap_or_else(|| url.authority().into_bytes());
