@@ -17,6 +17,7 @@ use Test::Nginx;
 use Test::Nginx::OCLP;
 use Test::Nginx::Process;
 use Test::Nginx::RTMP;
+use Test::Nginx::Resolver;
 use Time::HiRes qw/ sleep /;
 
 ###############################################################################
@@ -30,7 +31,9 @@ my $CLIENTS = 40;
 # more than a worker asks about at a time
 my $MANY = 1200;
 
-my $t = Test::Nginx->new()->plan(14);
+my $t = Test::Nginx->new()->plan(16);
+dns_run($t, port(8053, udp => 1));
+dns_zone($t, 'server.example A 60 127.0.0.1');
 my $oclp = oclp_server($t, port(8081));
 $oclp->answer('*', status => 403);
 
@@ -89,12 +92,13 @@ $t->stop();
 
 $oclp->stop();
 for my $case ([ 'connections', '', 'worker_connections 64;' ],
-	[ 'descriptors', 'worker_rlimit_nofile 64;', 'worker_connections 512;' ])
+	[ 'descriptors', 'worker_rlimit_nofile 64;', 'worker_connections 512;' ],
+	[ 'connections for the resolver', '', 'worker_connections 45;', 'server.example' ])
 {
-	my ($what, $main, $events) = @$case;
+	my ($what, $main, $events, $host) = @$case;
 	$oclp->answer('*', status => 403);
 	$oclp->start();
-	start($main, $events);
+	start($main, $events, $host);
 	my ($in, $refused, $asked) = (0, 0, scalar $oclp->requests());
 	for my $round (1 .. $ROUNDS) {
 		for my $role (qw/ publish play /) {
@@ -119,7 +123,8 @@ for my $case ([ 'connections', '', 'worker_connections 64;' ],
 ###############################################################################
 
 sub start {
-	my ($main, $events) = @_;
+	my ($main, $events, $host) = @_;
+	$host //= '127.0.0.1';
 	$events //= 'worker_connections 4096;';
 	$t->write_file_expand('nginx.conf', <<"EOC");
 
@@ -135,14 +140,15 @@ events {
 
 rtmp {
     rtmp_auto_pull off;
+    resolver 127.0.0.1:%%PORT_8053_UDP%% ipv6=off;
 
     server {
         listen 127.0.0.1:%%PORT_8080%% backlog=2048;
         live on;
 
         application own {
-            oclp_publish http://127.0.0.1:%%PORT_8081%%/p timeout=1s;
-            oclp_play http://127.0.0.1:%%PORT_8081%%/p timeout=1s;
+            oclp_publish http://$host:%%PORT_8081%%/p timeout=1s;
+            oclp_play http://$host:%%PORT_8081%%/p timeout=1s;
         }
 
         application long {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};
@@ -98,8 +98,15 @@ pub fn room() -> io::Result<()> {
     if connections == 0 {
         return Err(io::Error::other(NO_CONNECTION));
     }
-    // closed at once
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)
+    // SAFETY: a new descriptor, which nobody else knows of.
+    unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        libc::close(fd);
+    }
+    Ok(())
 }
 
 /// The pool of a connection that is not made yet.

@@ -204,7 +204,7 @@ pub async fn get(
                 addresses::failed(address);
                 return Err(silence.into());
             }
-            // what the resolver needs for a question may be missing, too
+            // the resolver may have run out of them meanwhile
             (Err(Error::Silence(silence)), None) => {
                 peer::room().map_err(Own::Connect)?;
                 return Err(silence.into());
@@ -445,6 +445,8 @@ impl Server {
 
 impl Open {
     async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
+        // a question of the resolver takes a connection, too, and would wait in vain without
+        peer::room().map_err(Own::Connect)?;
         let host = callback.url.authority.host().as_bytes();
         let addresses =
             resolver::resolve(host, callback.url.port(), resolver.resolver, resolver.timeout)
