@@ -1,15 +1,16 @@
 //! Names of hosts become addresses by nginx's resolver, never by a call that blocks the loop.
 //!
-//! Where the configuration has no `resolver`, the machine's own settings hold, as they are when the
-//! worker starts: /etc/hosts, then the name servers and search list of /etc/resolv.conf.
+//! Where the configuration has no `resolver`, the machine's own settings hold: /etc/hosts, then the
+//! name servers and search list of /etc/resolv.conf. They are read again when they have changed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -20,6 +21,7 @@ use nginx_sys::{
 };
 
 use crate::conf::ngx::{address_of, Address};
+use crate::nginx::clock;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::sys::NGX_NO_RESOLVER;
@@ -42,6 +44,8 @@ pub enum Error {
     NotAName,
     /// The name servers' answer, or that there was none, in nginx's words.
     Answer(String),
+    /// This side could not ask.
+    Own(&'static str),
 }
 
 impl fmt::Display for Error {
@@ -50,12 +54,23 @@ impl fmt::Display for Error {
             Error::NoNameServer => f.write_str("no name server is configured"),
             Error::NotAName => f.write_str("not a host name"),
             Error::Answer(text) => f.write_str(text),
+            Error::Own(why) => f.write_str(why),
         }
     }
 }
 
+const HOSTS: &str = "/etc/hosts";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// How often the files are looked at, at most, in milliseconds: a relay that is tried again soon
+/// finds what has changed.
+const LOOK_MS: u64 = 1000;
+
 /// The machine's own settings.
 struct System {
+    /// What tells whether the files have changed, and when that was looked for.
+    stamps: [Option<Stamp>; 2],
+    looked: u64,
+    servers: Vec<IpAddr>,
     hosts: HashMap<Vec<u8>, Vec<IpAddr>>,
     resolver: Option<NonNull<ngx_resolver_t>>,
     search: Vec<Vec<u8>>,
@@ -67,14 +82,36 @@ thread_local! {
     static SYSTEM: RefCell<Option<System>> = const { RefCell::new(None) };
 }
 
+/// Inode, size and time of the last change of a file.
+type Stamp = (u64, u64, i64, i64);
+
+fn stamps() -> [Option<Stamp>; 2] {
+    [HOSTS, RESOLV_CONF].map(|path| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
+    })
+}
+
 /// Reads the machine's settings, at the start of a worker.
 pub fn init(cycle: *mut ngx_cycle_t) {
-    let hosts = read("/etc/hosts").map(|text| parse_hosts(&text)).unwrap_or_default();
-    let settings = read("/etc/resolv.conf").map(|text| ResolvConf::parse(&text));
-    let ResolvConf { servers, search, ndots } = settings.unwrap_or_default();
     // SAFETY: the caller is nginx, at the start of a worker whose cycle this is.
-    let resolver = unsafe { create(cycle, &servers) };
-    SYSTEM.set(Some(System { hosts, resolver, search, ndots }));
+    SYSTEM.set(Some(unsafe { System::read(cycle, None) }));
+}
+
+/// Reads the settings again if the files have changed.
+fn refresh() {
+    SYSTEM.with_borrow_mut(|system| {
+        let Some(known) = system else { return };
+        let now = clock::now();
+        if now.saturating_sub(known.looked) < LOOK_MS {
+            return;
+        }
+        known.looked = now;
+        if stamps() != known.stamps {
+            // SAFETY: a worker's cycle, as long as it has settings.
+            *system = Some(unsafe { System::read(nginx_sys::ngx_cycle, system.take()) });
+        }
+    });
 }
 
 /// The addresses of `host`, with `port`, in the order to try them. An address is its own name.
@@ -100,6 +137,7 @@ pub async fn resolve(
     if let Some(resolver) = resolver {
         return ask(host, resolver, timeout).await.map(with_port);
     }
+    refresh();
     let host = host.to_ascii_lowercase();
     let known = SYSTEM.with_borrow(|system| system.as_ref()?.hosts.get(&host).cloned());
     if let Some(ips) = known {
@@ -119,6 +157,26 @@ pub async fn resolve(
 }
 
 impl System {
+    /// Reads the files. The name servers of `before` are asked on if they are the same; nginx keeps
+    /// those that are not asked any more until the worker ends, since some may still answer.
+    ///
+    /// # Safety
+    ///
+    /// See [`create`].
+    unsafe fn read(cycle: *mut ngx_cycle_t, before: Option<System>) -> Self {
+        // before the files, so that a change meanwhile is seen the next time
+        let stamps = stamps();
+        let hosts = read(HOSTS).map(|text| parse_hosts(&text)).unwrap_or_default();
+        let settings = read(RESOLV_CONF).map(|text| ResolvConf::parse(&text));
+        let ResolvConf { servers, search, ndots } = settings.unwrap_or_default();
+        let resolver = match before.filter(|before| before.servers == servers) {
+            Some(before) => before.resolver,
+            // SAFETY: the caller's promise.
+            None => unsafe { create(cycle, &servers) },
+        };
+        System { stamps, looked: clock::now(), servers, hosts, resolver, search, ndots }
+    }
+
     /// The full names that `host` may stand for, in the order to try them.
     fn names(&self, host: &[u8]) -> Vec<Vec<u8>> {
         if host.ends_with(b".") || self.search.is_empty() {
@@ -162,7 +220,7 @@ async fn ask(
             return Err(Error::NoNameServer);
         }
         let Some(ctx) = NonNull::new(ctx) else {
-            return Err(Error::Answer("out of memory".into()));
+            return Err(Error::Own("out of memory"));
         };
         query.ctx.set(Some(ctx));
         let c = ctx.as_ptr();
@@ -173,7 +231,7 @@ async fn ask(
         if ngx_resolve_name(c) != NGX_OK as isize {
             // nginx has freed it
             query.ctx.set(None);
-            return Err(Error::Answer("the question could not be sent".into()));
+            return Err(Error::Own("the question could not be sent"));
         }
     }
     query.answered.wait().await;

@@ -147,6 +147,15 @@ impl From<Silence> for Error {
     }
 }
 
+impl From<resolver::Error> for Error {
+    fn from(error: resolver::Error) -> Self {
+        match error {
+            resolver::Error::Own(why) => Own::Connect(io::Error::other(why)).into(),
+            error => Silence::Resolve(error).into(),
+        }
+    }
+}
+
 impl From<addresses::Error> for Error {
     fn from(error: addresses::Error) -> Self {
         match error {
@@ -450,8 +459,7 @@ impl Open {
         let host = callback.url.authority.host().as_bytes();
         let addresses =
             resolver::resolve(host, callback.url.port(), resolver.resolver, resolver.timeout)
-                .await
-                .map_err(Silence::Resolve)?;
+                .await?;
         let (address, conn) = addresses::connect(addresses).await?;
         let conn = Rc::new(conn);
         let weak = Rc::downgrade(&conn);

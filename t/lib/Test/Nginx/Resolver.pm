@@ -18,10 +18,11 @@ our @EXPORT = qw/ dns_run dns_zone silent_address /;
 use IO::Socket::INET;
 use Socket qw/ AF_INET AF_INET6 inet_pton /;
 
+# The address is 127.0.0.1 unless it is said.
 sub dns_run {
-	my ($t, $port) = @_;
+	my ($t, $port, $address) = @_;
 	dns_zone($t, '');
-	$t->run_daemon(\&_serve, $t, $port);
+	$t->run_daemon(\&_serve, $t, $port, $address // '127.0.0.1');
 	$t->waitforfile($t->testdir() . '/dns');
 }
 
@@ -44,9 +45,9 @@ sub silent_address {
 }
 
 sub _serve {
-	my ($t, $port) = @_;
+	my ($t, $port, $address) = @_;
 
-	my $socket = IO::Socket::INET->new(Proto => 'udp', LocalAddr => '127.0.0.1',
+	my $socket = IO::Socket::INET->new(Proto => 'udp', LocalAddr => $address,
 		LocalPort => $port) or die "cannot listen on $port: $!\n";
 	open my $log, '>', $t->testdir() . '/dns' or die;
 	$log->autoflush(1);
