@@ -116,7 +116,8 @@ unsafe extern "C" fn ngx_rtmp_init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t
 }
 
 unsafe extern "C" fn ngx_rtmp_exit_process(cycle: *mut ngx_cycle_t) {
-    nginx::guard::guard("the end of a worker", || worker::exit(cycle));
+    // SAFETY: nginx calls with the cycle of the worker, when it has left the event loop.
+    nginx::guard::guard("the end of a worker", || unsafe { worker::exit(cycle) });
 }
 
 unsafe extern "C" fn ngx_rtmp_exit_master(_cycle: *mut ngx_cycle_t) {

@@ -16,6 +16,7 @@ pub mod proxy_protocol;
 pub mod random;
 pub mod resolver;
 pub mod share;
+pub mod stop;
 pub mod sys;
 pub mod task;
 pub mod zone;

@@ -120,14 +120,13 @@ async fn ask<T: 'static>(
     decide: impl FnOnce(Notice, Answer) -> T + 'static,
 ) -> Option<T> {
     let (mut asker, decision) = oneshot::channel();
-    task::spawn(async move {
+    task::tell(async move {
         let asked = notice.start(asker.closed()).await;
         if let Some((answer, turn)) = asked {
             // whoever has left drops what it would get, and tells of that before another start
             let _ = asker.send(decide(notice, answer));
             drop(turn);
         }
-    })
-    .detach();
+    });
     decision.await.ok()
 }

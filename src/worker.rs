@@ -8,6 +8,7 @@ use crate::nginx::listening;
 use crate::nginx::log;
 use crate::nginx::process;
 use crate::nginx::resolver;
+use crate::nginx::stop;
 use crate::nginx::task;
 use crate::nginx::zone;
 use crate::oclp;
@@ -60,11 +61,25 @@ pub fn init(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
     Ok(())
 }
 
+/// How long a worker that stops at once may take to tell of all that ends with it, in milliseconds.
+/// nginx's master kills it after a second and a half.
+const LAST_WORDS_MS: u64 = 700;
+
 /// A worker ends.
-pub fn exit(_cycle: *mut ngx_cycle_t) {
+///
+/// # Safety
+///
+/// `cycle` is its own, and its event loop has made its last turn.
+pub unsafe fn exit(cycle: *mut ngx_cycle_t) {
+    if process::serves() && conf::main_conf().is_some() {
+        // SAFETY: the caller's promise.
+        unsafe { stop::close_accepted(cycle) };
+        relay::exit();
+        // SAFETY: as above.
+        unsafe { stop::turn_while(cycle, LAST_WORDS_MS, task::telling) };
+    }
     // what still runs is dropped now, since nginx frees the memory of it
     oclp::exit();
-    relay::exit();
     directory::inner::exit();
     task::exit();
     directory::stop();

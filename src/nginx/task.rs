@@ -1,7 +1,7 @@
 //! Futures on nginx's event loop. Dropping a [`Task`] cancels it and what it waits for.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::{poll_fn, Future};
 use std::pin::pin;
 use std::rc::Rc;
@@ -16,6 +16,8 @@ pub type Task<T = ()> = async_task::Task<T>;
 
 thread_local! {
     static QUEUE: RefCell<VecDeque<Runnable>> = const { RefCell::new(VecDeque::new()) };
+    static TELLING: RefCell<HashMap<u64, Task>> = RefCell::default();
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
     static RUN: Event = Event::new(run_queued);
 }
 
@@ -28,6 +30,33 @@ pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
     });
     runnable.schedule();
     task
+}
+
+/// Has `future` tell somebody of an end, whoever asked for it. A worker that stops at once gives it
+/// time.
+pub fn tell(future: impl Future<Output = ()> + 'static) {
+    let id = NEXT_ID.replace(NEXT_ID.get().wrapping_add(1));
+    let told = Told(id);
+    let task = spawn(async move {
+        let _told = told;
+        future.await;
+    });
+    TELLING.with_borrow_mut(|telling| telling.insert(id, task));
+}
+
+/// Whether somebody is still to be told.
+pub fn telling() -> bool {
+    TELLING.with_borrow(|telling| !telling.is_empty())
+}
+
+/// Dropped, it is done.
+struct Told(u64);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let task = TELLING.with_borrow_mut(|telling| telling.remove(&self.0));
+        drop(task);
+    }
 }
 
 fn run_queued() {
@@ -50,6 +79,7 @@ pub fn start() {
 /// Drops the tasks that are due, at the end of a worker: they would keep their connections open
 /// until nginx has freed the memory of both.
 pub fn exit() {
+    drop(TELLING.take());
     // those that are woken by the end of others have ended when the queue is empty
     loop {
         let due = QUEUE.with_borrow_mut(std::mem::take);

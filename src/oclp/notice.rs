@@ -4,6 +4,7 @@ use std::future::{pending, Future};
 use std::rc::Rc;
 
 use http::StatusCode;
+use tokio::sync::oneshot;
 
 use super::client::{self, Error};
 use super::request::{about_stream, Act};
@@ -90,10 +91,13 @@ impl Notice {
     /// the request itself goes on.
     pub async fn tell_end(&self) {
         let notice = self.clone();
-        let mut telling = task::spawn(async move { notice.tell(Act::Done).await });
-        if task::timeout(PATIENCE, &mut telling).await.is_none() {
-            telling.detach();
-        }
+        let (told, is_told) = oneshot::channel();
+        task::tell(async move {
+            notice.tell(Act::Done).await;
+            // nobody may be waiting any more
+            let _ = told.send(());
+        });
+        task::timeout(PATIENCE, is_told).await;
     }
 
     async fn send(

@@ -50,7 +50,7 @@ pub fn enter(visit: &Rc<Visit>) -> Option<Rc<Staying>> {
         let staying = Rc::new(Staying { subject: subject.clone(), _left: left });
         let hold = directory::enter(&subject.key, subject.line);
         all.insert(subject, Rc::downgrade(&staying));
-        task::spawn(stay(notice, hold, has_left)).detach();
+        task::tell(stay(notice, hold, has_left));
         Some(staying)
     })
 }

@@ -37,7 +37,7 @@ impl Told {
         let (updates, begin) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         // bounded by the timeouts of two requests, once the end has come
-        task::spawn(go_on(notice.clone(), begin, ended)).detach();
+        task::tell(go_on(notice.clone(), begin, ended));
         Told { notice, updates: Some(updates), end: Some(end), then: None }
     }
 

@@ -705,5 +705,7 @@ pub fn close(conn: Rc<AsyncConn>, rest: Vec<u8>) {
             }
         }
     };
-    task::spawn(timeout(CLOSE_MS, goodbye)).detach();
+    task::tell(async move {
+        timeout(CLOSE_MS, goodbye).await;
+    });
 }
