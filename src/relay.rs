@@ -11,7 +11,7 @@ pub mod reconnect;
 mod rtmp;
 pub mod target;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
 use crate::conf::relay::RelayLine;
@@ -78,13 +78,22 @@ async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
 
 /// Keeps those addresses that a relay may go to whose host others than the configuration have named.
 fn permit(visit: &Visit, target: &Target, addresses: &mut Vec<SocketAddr>) -> Result<(), Failure> {
-    let first = addresses.first().map(|address| address.ip().to_canonical());
-    addresses.retain(|address| visit.app.may_relay_to(address.ip()));
+    let first = addresses.first().map(meant);
+    addresses.retain(|address| visit.app.may_relay_to(meant(address)));
     match first {
         Some(first) if addresses.is_empty() => Err(Failure::new(format!(
             "\"{}\" is at {first}, where relay_allow and relay_deny let no relay go",
             String::from_utf8_lossy(&target.host),
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Where a connection to `address` ends: at this machine, if it is 0.0.0.0 or `::`.
+fn meant(address: &SocketAddr) -> IpAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     }
 }

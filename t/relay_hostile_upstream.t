@@ -112,13 +112,13 @@ $t->plan(2 * keys(%rtmp) + 2 * keys(%http) + 3);
 
 relay_run($t, near => <<"EOC", rtmp => "max_message 1m; ping ${slow}s; ping_timeout ${slow}s;");
             pull rtmp://127.0.0.1:%%PORT_8081%%;
-            failed_reconnect 100ms; relay_reconnect ${slow}s;
+            failed_reconnect 100ms; relay_reconnect ${slow}s; relay_timeout ${slow}s;
         }
 
         application http {
             live on;
             pull http://127.0.0.1:%%PORT_8082%%;
-            failed_reconnect 100ms; relay_reconnect ${slow}s;
+            failed_reconnect 100ms; relay_reconnect ${slow}s; relay_timeout ${slow}s;
 EOC
 
 ###############################################################################

@@ -24,7 +24,7 @@ use Test::Nginx::RTMP;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(30);
+my $t = Test::Nginx->new()->plan(34);
 
 $t->write_file_expand('nginx.conf', <<'EOC');
 
@@ -113,6 +113,8 @@ for my $case (
 	['denied', "http://127.0.0.1:$http/live/s", 0],
 	['denied', "rtmp://localhost:$rtmp/live/s", 0],
 	['denied', "rtmp://[::ffff:127.0.0.1]:$rtmp/live/s", 0],
+	['denied', "rtmp://0.0.0.0:$rtmp/live/s", 0],
+	['denied', "rtmp://[::ffff:0.0.0.0]:$rtmp/live/s", 0],
 	['all', "rtmp://127.0.0.1:$rtmp/live/s", 0],
 	['none', "rtmp://127.0.0.1:$rtmp/live/s", 1],
 	['order', "rtmp://127.0.0.1:$rtmp/live/s", 1],

@@ -8,11 +8,26 @@ use rtmp_protocol::timeline::{Timeline, TrackId};
 
 #[derive(Arbitrary, Debug)]
 enum Event {
-    Frame { video: bool, track: u8, timestamp: u32, waited: u16 },
+    Frame {
+        video: bool,
+        track: u8,
+        timestamp: u32,
+        waited: u16,
+    },
     /// Frames in step with the track's last one.
-    Run { video: bool, track: u8, frames: u8, step: u16 },
-    Beside { id: Option<(bool, u8)>, timestamp: u32 },
-    Switch { judged: bool },
+    Run {
+        video: bool,
+        track: u8,
+        frames: u8,
+        step: u16,
+    },
+    Beside {
+        id: Option<(bool, u8)>,
+        timestamp: u32,
+    },
+    Switch {
+        judged: bool,
+    },
 }
 
 /// A track, its last timestamp in and out.
