@@ -45,7 +45,8 @@ pub fn watch() {
                 relay::pull::resume(&stream);
             }
             Word::NotFound => {
-                stream.end_players("there is no such stream, as another worker was told");
+                let why = "there is no such stream, as another worker was told";
+                relay::pull::end_players(&stream, why);
             }
         }
     });
@@ -212,6 +213,12 @@ pub fn source(key: &Key) -> Option<Remote> {
             .map(|member| Remote { pid: member.pid, priority: member.source })
     };
     member::update(&encode(key), Class::Open, best).ok().flatten()
+}
+
+/// Whether another worker waits for a source of the stream.
+pub fn is_wanted_elsewhere(key: &Key) -> bool {
+    let wanted = |members: &mut Vec<Member>| !interested(members).is_empty();
+    member::update(&encode(key), Class::Open, wanted).unwrap_or(false)
 }
 
 /// Counts a client from outside, of a stream that the line whose id is `line` tells of.

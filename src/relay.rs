@@ -1,13 +1,18 @@
 //! Relays: streams from and to other servers. To the live engine a pull is a publisher of the lowest
 //! priority, and a push is a subscriber that is no player.
 
+mod audience;
 mod clients;
+mod feed;
 mod flv;
 pub mod loops;
 mod meta;
+mod pace;
+mod players;
 pub mod pull;
 pub mod push;
 pub mod reconnect;
+mod report;
 mod rtmp;
 pub mod target;
 
@@ -19,7 +24,8 @@ use crate::nginx::addresses;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::resolver;
 use crate::visit::Visit;
-use reconnect::{Candidate, Decision, Failure, Targets};
+pub use audience::Seat;
+use reconnect::{Candidate, Decision, Failure, Refused, Targets};
 use target::Target;
 
 /// A worker starts.
@@ -39,22 +45,45 @@ pub struct Line {
     pull: bool,
 }
 
+impl Line {
+    /// Its targets for the stream of `visit`; those that its values leave valid.
+    fn targets(&self, visit: &Visit) -> Vec<Target> {
+        let urls = self.line.urls.iter();
+        urls.filter_map(|url| Target::of_line(&self.line, url, visit, self.pull)).collect()
+    }
+}
+
 impl Targets for Line {
+    fn name(&self) -> String {
+        // a line is where it is as long as there are relays of it
+        format!("{:p}", self.line)
+    }
+
     async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
-        let targets = self.line.urls.iter().filter_map(|url| {
-            let target = Target::of_line(&self.line, url, visit, self.pull)?;
-            Some(Candidate { target, lease: Box::new(()) })
-        });
-        let targets: Vec<_> = targets.collect();
-        match targets.is_empty() {
-            true => Decision::Failed("no url is valid with the values of its variables".into()),
-            false => Decision::Try(targets),
+        let targets = self.targets(visit).into_iter();
+        let candidates: Vec<_> =
+            targets.map(|target| Candidate { target, lease: Box::new(()) }).collect();
+        match candidates.is_empty() {
+            true => {
+                let why = "no url is valid with the values of its variables";
+                Decision::Failed(Failure::refused(Refused::NotFound, why))
+            }
+            false => Decision::Try(candidates),
         }
     }
 }
 
 /// Resolves the host of `target` and connects to one of its addresses.
 async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
+    let connected = try_to_connect(visit, target).await;
+    match target.by_others {
+        // the host may be the client's own
+        true => connected.map_err(Failure::when_asked),
+        false => connected,
+    }
+}
+
+async fn try_to_connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
     let conf = &visit.app.resolver;
     let addresses = resolver::resolve(&target.host, target.port, conf.resolver, conf.timeout).await;
     let mut addresses = addresses.map_err(|error| {

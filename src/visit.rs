@@ -9,9 +9,9 @@ use std::rc::Rc;
 
 use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
 use crate::directory::{self, ClientHold, Interest, SourceHold};
-use crate::live::{self, Form, Key, Publication, Settings, Source, Stream};
+use crate::live::{self, Form, Key, Publication, Settings, Sink, Source, Stream};
 use crate::oclp::{self, Admitted};
-use crate::relay::{loops, pull, push};
+use crate::relay::{loops, pull, push, Seat};
 use crate::variables::{argument, Var, Vars};
 
 pub use name::{find_by_domain, join, Name, MAX_NAME};
@@ -79,10 +79,17 @@ pub struct Publishing {
 /// A player that was let in and may subscribe. Dropped, it has left.
 pub struct Playing {
     pub stream: Rc<Stream>,
-    _seat: pull::Seat,
+    seat: Seat,
     _interest: Rc<Interest>,
     _admitted: Admitted,
     _counted: Option<ClientHold>,
+}
+
+impl Playing {
+    /// `sink` is to be told what becomes of the player.
+    pub fn attend(&self, sink: Rc<dyn Sink>) {
+        self.seat.attend(Rc::downgrade(&sink));
+    }
 }
 
 /// publish → access → limit → oclp_publish → live → oclp_stream → push.
@@ -131,7 +138,7 @@ pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
     let interest = directory::inner::interest(&visit.key);
     admitted.enter_stream(visit);
     let seat = pull::join(visit, &stream);
-    Ok(Playing { stream, _seat: seat, _interest: interest, _admitted: admitted, _counted: counted })
+    Ok(Playing { stream, seat, _interest: interest, _admitted: admitted, _counted: counted })
 }
 
 impl Visit {

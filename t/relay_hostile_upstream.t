@@ -110,7 +110,7 @@ my %http = (
 
 $t->plan(2 * keys(%rtmp) + 2 * keys(%http) + 3);
 
-relay_run($t, near => <<"EOC", rtmp => "max_message 1m; ping ${slow}s; ping_timeout ${slow}s;");
+relay_run($t, near => <<"EOC", rtmp => "max_message 1m; relay_timeout ${slow}s; ping ${slow}s; ping_timeout ${slow}s;");
             pull rtmp://127.0.0.1:%%PORT_8081%%;
             failed_reconnect 100ms; relay_reconnect ${slow}s; relay_timeout ${slow}s;
         }
@@ -172,7 +172,7 @@ cmp_ok(rss_kb($worker) - $rss, '<', 16 * 1024, 'memory is bounded');
 sub fails {
 	my ($name, $what) = @_;
 	my ($app) = $name =~ /^http/ ? 'http' : 'live';
-	ok(wait_lines($t, qr!pull of "$app/$name" .*again in!), "$what: fails");
+	ok(wait_lines($t, qr!pull of "$app/$name" .*(?:again in|the player is refused)!), "$what: fails");
 	$sent++;
 	$p->send_video($sent * 40, key_frame($sent));
 	ok($v->read_until(sub { $_[0]{payload} eq key_frame($sent) }, $slow), "$what: others");

@@ -28,7 +28,9 @@ settings! {
         pub relay_reconnect: Msec,
         /// The longest that an attempt may take, from the host's name to the first status.
         pub relay_timeout: Msec,
-        /// The same for pushes only.
+        /// The longest that a pull with a spare url goes on without media.
+        pub relay_idle_timeout: Msec,
+        /// `relay_reconnect` for pushes only.
         pub push_reconnect: Option<Msec>,
         /// The same for pulls only.
         pub pull_reconnect: Option<Msec>,
@@ -121,6 +123,7 @@ pub const DIRECTIVES: &[Directive] = &[
     setting(c"relay_timeout", MSA, Some("10s"), ONE, |scope, args| {
         value::once(&mut scope.relay.relay_timeout, delay(args)?)
     }),
+    time(c"relay_idle_timeout", MSA, "10s", |s| &mut s.relay.relay_idle_timeout),
     setting(c"push_reconnect", MSA, None, ONE, |scope, args| {
         value::once(&mut scope.relay.push_reconnect, Some(delay(args)?))
     }),

@@ -195,6 +195,7 @@ impl Player {
     fn join(self: &Rc<Self>, playing: Playing) {
         let stream = playing.stream.clone();
         self.unfed.set((!stream.on_air()).then(clock::now));
+        playing.attend(self.clone());
         let subscription = stream.subscribe(Subscriber {
             form: Form::Flv,
             sink: self.clone(),

@@ -47,8 +47,14 @@ macro_rules! info {
         $crate::nginx::log::write(::nginx_sys::NGX_LOG_INFO as usize, $log, format_args!($($arg)+))
     };
 }
+/// Writes a line: what would be too much for any other level.
+macro_rules! debug {
+    ($log:expr, $($arg:tt)+) => {
+        $crate::nginx::log::write(::nginx_sys::NGX_LOG_DEBUG as usize, $log, format_args!($($arg)+))
+    };
+}
 #[allow(unused_imports)]
-pub(crate) use {alert, emergency, error, info, notice, warning};
+pub(crate) use {alert, debug, emergency, error, info, notice, warning};
 
 /// Writes one line at `level` if the log takes that level.
 pub fn write(level: usize, log: Log, line: std::fmt::Arguments<'_>) {

@@ -178,6 +178,11 @@ impl Signal {
         }
     }
 
+    /// Lowers the flag.
+    pub fn clear(&self) {
+        self.0.set.set(false);
+    }
+
     /// Waits until the flag is raised, and lowers it.
     pub async fn wait(&self) {
         poll_fn(|cx| {

@@ -1,26 +1,43 @@
 //! Relays that a scheduler steers: it is asked at every attempt, and its answer names the target.
 
+use std::hash::Hash;
 use std::rc::Rc;
 
 use super::ask;
 use super::notice::{Answer, Notice, Redirect};
+use super::request::{about_stream, Act};
 use super::told::Told;
 use crate::conf::oclp::{Call, Callback};
 use crate::live;
-use crate::relay::reconnect::{Candidate, Decision, Lease, Targets};
+use crate::relay::reconnect::{Candidate, Decision, Failure, Lease, Targets};
 use crate::relay::target::{readable, Scheme, StreamUrl, Target};
 use crate::visit::Visit;
 
 /// A line `oclp_pull`, `oclp_push` or `oclp_meta`.
 pub struct Scheduled(pub Rc<Callback>);
 
+impl Scheduled {
+    /// What a server, and then an origin, is told in the name of `visit`.
+    pub fn told(&self, visit: &Visit) -> impl Hash {
+        let asked = about_stream(&self.0, Act::Start, visit);
+        let carried = (visit.args.clone(), visit.domain.clone(), visit.hops, visit.via.clone());
+        (asked, carried)
+    }
+}
+
 impl Targets for Scheduled {
+    fn name(&self) -> String {
+        let Callback { url, groupid, .. } = &*self.0;
+        let groupid = String::from_utf8_lossy(groupid.as_deref().unwrap_or_default());
+        format!("{}{} {groupid}", url.authority, url.target)
+    }
+
     async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
         let decided = match self.0.call {
             Call::Pull => ask(Notice::new(&self.0, visit), pull).await,
             _ => ask(Notice::new(&self.0, visit), push).await,
         };
-        let decision = decided.unwrap_or_else(|| Decision::Failed("the decision failed".into()));
+        let decision = decided.unwrap_or_else(|| failed("the decision failed"));
         if self.0.call == Call::Pull && !matches!(decision, Decision::EndClients(_)) {
             // whoever waited to hear whether there is a stream need not wait for it to come
             if let Some(stream) = live::find(&visit.key) {
@@ -31,6 +48,11 @@ impl Targets for Scheduled {
     }
 }
 
+/// Nobody knows, maybe because of what the client says.
+fn failed(why: impl Into<String>) -> Decision {
+    Decision::Failed(Failure::new(why).when_asked())
+}
+
 /// pull: what an answer does.
 fn pull(notice: Notice, answer: Answer) -> Decision {
     let end = Decision::EndClients("no such stream");
@@ -39,8 +61,8 @@ fn pull(notice: Notice, answer: Answer) -> Decision {
         Answer::OtherSuccess => end,
         Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp, Scheme::Http]),
         Answer::Failure => end,
-        Answer::None => Decision::Failed("the callback was not answered".into()),
-        Answer::NotAsked => Decision::Failed("the callback could not be sent".into()),
+        Answer::None => failed("the callback was not answered"),
+        Answer::NotAsked => failed("the callback could not be sent"),
     }
 }
 
@@ -52,15 +74,15 @@ fn push(notice: Notice, answer: Answer) -> Decision {
         Answer::OtherSuccess => end,
         Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp]),
         Answer::Failure => end,
-        Answer::None => Decision::Failed("the callback was not answered".into()),
-        Answer::NotAsked => Decision::Failed("the callback could not be sent".into()),
+        Answer::None => failed("the callback was not answered"),
+        Answer::NotAsked => failed("the callback could not be sent"),
     }
 }
 
 /// The relay that a 3xx makes: from here on its end is told.
 fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
     match target(&notice.visit, to, schemes) {
-        Err(why) => Decision::Failed(format!("the callback was answered with {why}")),
+        Err(why) => failed(format!("the callback was answered with {why}")),
         Ok(target) => {
             let lease = Box::new(Session(Told::new(notice)));
             Decision::Try(vec![Candidate { target, lease }])

@@ -32,9 +32,4 @@ impl Clients {
     pub fn first(&self) -> Option<Rc<Visit>> {
         self.all.borrow().values().next().cloned()
     }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.all.borrow().len()
-    }
 }

@@ -17,7 +17,7 @@ use rtmp_protocol::flv::FlvReader;
 use rtmp_protocol::url::Redirect;
 
 use super::connect;
-use super::pull::Feed;
+use super::feed::Feed;
 use super::reconnect::{Failure, Refused};
 use super::target::{readable, Target};
 use crate::conf::relay::Redirects;
@@ -32,8 +32,6 @@ use crate::visit::Visit;
 const MAX_REDIRECTS: u32 = 3;
 /// The longest header of an answer, and what is read of the body at once, in bytes.
 const MAX_BUFFER: usize = 32 * 1024;
-/// With so many bytes, an FLV's header is read (FLV 10.1 Annex E.2).
-const FILE_HEADER: u64 = 9;
 /// How many relays the request has come through, and which.
 const HOPS: HeaderName = HeaderName::from_static("x-ngx-rtmp-hops");
 const VIA: HeaderName = HeaderName::from_static("x-ngx-rtmp-via");
@@ -61,7 +59,6 @@ pub struct Client {
     /// The beginning of a tag's header.
     unread: Vec<u8>,
     share: Share,
-    received: u64,
     last: Rc<Cell<u64>>,
     timeout: Msec,
     // hyper's side of the connection, which ends with this
@@ -99,7 +96,6 @@ impl Client {
                         reader: FlvReader::new(visit.server.max_message),
                         unread: Vec::new(),
                         share: Share::default(),
-                        received: 0,
                         last: Rc::new(Cell::new(clock::now())),
                         timeout: visit.server.timeout,
                         _driver: driver,
@@ -119,7 +115,9 @@ impl Client {
                 StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
                     return Err(Failure::refused(Refused::Forbidden, head.status.to_string()));
                 }
-                status => return Err(Failure::new(format!("answered {status}"))),
+                status => {
+                    return Err(Failure::refused(Refused::Unclear, format!("answered {status}")));
+                }
             }
         }
         Err(Failure::new(format!("more than {MAX_REDIRECTS} redirects")))
@@ -128,14 +126,6 @@ impl Client {
     /// The connection.
     pub fn conn(&self) -> Rc<AsyncConn> {
         self.conn.clone()
-    }
-
-    /// Waits until the answer has proved to be FLV.
-    pub async fn established(mut self, feed: &mut Feed) -> Result<Self, Failure> {
-        while self.received < FILE_HEADER {
-            self.read(feed).await?;
-        }
-        Ok(self)
     }
 
     /// Feeds the tags into a stream, until they end.
@@ -161,11 +151,10 @@ impl Client {
     async fn read(&mut self, feed: &mut Feed) -> Result<(), Failure> {
         let frame = match self.body.frame().await {
             Some(frame) => frame.map_err(broken)?,
-            None => return Err(Failure::new("the origin has ended the stream")),
+            None => return Err(Failure::unpublished()),
         };
         // trailers say nothing of a stream
         let Ok(data) = frame.into_data() else { return Ok(()) };
-        self.received += data.len() as u64;
         self.last.set(clock::now());
         let unread = std::mem::take(&mut self.unread);
         let joined =
@@ -220,7 +209,9 @@ fn request(target: &Target, path: &str) -> Result<Request<Empty<Bytes>>, Failure
             request = request.header(name, value.as_slice());
         }
     }
-    request.body(Empty::new()).map_err(|error| Failure::new(format!("not a request: {error}")))
+    // what can't be said in somebody's name is not to be had in it
+    let impossible = |error| Failure::refused(Refused::NotFound, format!("not a request: {error}"));
+    request.body(Empty::new()).map_err(impossible)
 }
 
 /// Turns to where the origin sends us, and gives the path there.
@@ -261,5 +252,5 @@ fn redirect(
 fn broken(error: hyper::Error) -> Failure {
     // hyper names the cause only as a source
     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-    Failure::new(format!("HTTP failed: {error}{}", cause.unwrap_or_default()))
+    Failure::new(format!("HTTP failed: {error}{}", cause.unwrap_or_default())).when_asked()
 }

@@ -45,6 +45,11 @@ pub fn via(visit: &Visit) -> Vec<u8> {
     }
 }
 
+/// Whether a relay for the stream of `visit` would be one too many.
+pub fn is_spent(visit: &Visit) -> bool {
+    visit.hops >= MAX_HOPS || visit.via.len() + 1 + MARK > MAX_VIA
+}
+
 /// Lets a client in unless it is a relay that has come through too many others, or through here.
 pub fn admit(visit: &Visit) -> Result<(), Refusal> {
     let from = || String::from_utf8_lossy(&visit.remote_addr);
@@ -57,6 +62,16 @@ pub fn admit(visit: &Visit) -> Result<(), Refusal> {
             from()
         );
         return Err(Refusal::NotFound("too many relays"));
+    }
+    if !visit.via.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b',') {
+        log::error!(
+            log::cycle(),
+            "rtmp: a relay of \"{}\" is refused, the marks of relays that it shows are none, \
+             client: {}",
+            visit.key,
+            from()
+        );
+        return Err(Refusal::NotFound("no marks of relays"));
     }
     let own = mark(&visit.key);
     if visit.via.split(|byte| *byte == b',').any(|mark| mark == own.as_bytes()) {

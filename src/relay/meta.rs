@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::push::Push;
-use super::reconnect::{keep_up, Candidate, Decision, Relay, Stop, Targets};
+use super::reconnect::{keep_up, Candidate, Decision, Lasting, Relay, Stop, Targets};
 use super::target::Target;
 use crate::nginx::log;
 use crate::nginx::task::{self, Signal, Task};
@@ -106,6 +106,10 @@ struct Decided {
 }
 
 impl Targets for Decided {
+    fn name(&self) -> String {
+        self.line.name()
+    }
+
     async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
         let decision = match self.first.take() {
             Some(decision) => decision,

@@ -5,14 +5,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::pending;
 use std::io;
 use std::rc::{Rc, Weak};
 
 use rtmp_protocol::message;
 
 use super::clients::Clients;
+use super::feed::Flow;
 use super::meta::Meta;
-use super::reconnect::{keep_up, Failure, Relay, Stop, Targets};
+use super::reconnect::{keep_up, Failure, Lasting, Relay, Stop, Targets};
 use super::rtmp::{self, Role};
 use super::target::Target;
 use super::Line;
@@ -160,13 +162,7 @@ impl Push {
     }
 }
 
-impl Relay for Push {
-    type Session = Session;
-
-    fn describe(&self) -> String {
-        format!("push of \"{}\" to", self.stream.key())
-    }
-
+impl Lasting for Push {
     fn client(&self) -> Option<Rc<Visit>> {
         self.pushes.upgrade()?.publishers.first()
     }
@@ -175,6 +171,14 @@ impl Relay for Push {
         let conf = &visit.app.relay;
         (conf.failed_reconnect, conf.push_reconnect.unwrap_or(conf.relay_reconnect))
     }
+}
+
+impl Relay for Push {
+    type Session = Session;
+
+    fn describe(&self) -> String {
+        format!("push of \"{}\" to", self.stream.key())
+    }
 
     async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Session, Failure> {
         let peer = rtmp::Peer::open(visit, target, Role::Publish).await?;
@@ -182,13 +186,16 @@ impl Relay for Push {
         Ok(Session::new(peer, &self.stream, visit, target))
     }
 
-    async fn run(&self, session: Session) -> Failure {
-        session.run().await
+    fn flow(&self, _session: &Session) -> Option<Rc<Flow>> {
+        None
     }
 
-    fn stop(&self, _failure: &Failure) -> Option<Stop> {
-        // the publisher here is not to suffer from what another server says
-        None
+    async fn waited(&self, _limit: Msec, _spares: bool) {
+        pending().await
+    }
+
+    async fn run(&self, session: Session) -> Failure {
+        session.run().await
     }
 }
 
@@ -296,7 +303,7 @@ impl Session {
     /// The server takes nothing for too long.
     async fn stalled(&self) -> Failure {
         if self.timeout == 0 {
-            return std::future::pending().await;
+            return pending().await;
         }
         loop {
             let taken = self.out.blocked.get().unwrap_or_else(clock::now);

@@ -1,29 +1,36 @@
 //! How a relay is kept up: who is tried, in which order, and how long to wait in between.
 
 use std::fmt;
+use std::future::{pending, Future};
+use std::pin::{pin, Pin};
 use std::rc::Rc;
 
-use super::loops::MAX_HOPS;
+use super::feed::Flow;
+use super::loops::{self, MAX_HOPS};
+use super::report::Report;
 use super::target::Target;
 use crate::conf::Msec;
 use crate::nginx::clock;
-use crate::nginx::log;
 use crate::nginx::random;
-use crate::nginx::task::{sleep, timeout};
+use crate::nginx::task::{race, sleep, timeout};
 use crate::visit::Visit;
 
 /// A relay that breaks sooner than this after it was established waits like one that failed, so
 /// that a server which takes and drops everybody is not asked without end.
-const STABLE_MS: u64 = 1000;
+pub const STABLE_MS: u64 = 1000;
 /// How far a delay is off by chance, in percent: relays that broke together do not come back
 /// together.
 const JITTER: u64 = 20;
+/// The part of the time that players may be without media which is left to the next url.
+const NEXT_URL: u64 = 5;
 
 /// Why an attempt failed, or an established relay broke.
 #[derive(Debug)]
 pub struct Failure {
     /// What the other server said of the stream, if it said it.
     pub refused: Option<Refused>,
+    /// The stream is not there any more, though the server is.
+    pub gone: bool,
     /// For the log.
     pub why: String,
 }
@@ -35,17 +42,29 @@ pub enum Refused {
     NotFound,
     /// It is not for us.
     Forbidden,
+    /// Nothing of use, once it had heard what we want.
+    Unclear,
 }
 
 impl Failure {
     /// A failure of the way to the server, or of the server.
     pub fn new(why: impl Into<String>) -> Self {
-        Failure { refused: None, why: why.into() }
+        Failure { refused: None, gone: false, why: why.into() }
     }
 
     /// The server's answer was no.
     pub fn refused(refused: Refused, why: impl Into<String>) -> Self {
-        Failure { refused: Some(refused), why: why.into() }
+        Failure { refused: Some(refused), ..Failure::new(why) }
+    }
+
+    /// The stream has ended, as it should: the other server's publisher has left.
+    pub fn unpublished() -> Self {
+        Failure { gone: true, ..Failure::new("unpublished") }
+    }
+
+    /// The server had heard what we want when that happened: it may be because of it.
+    pub fn when_asked(self) -> Self {
+        Failure { refused: self.refused.or(Some(Refused::Unclear)), ..self }
     }
 }
 
@@ -57,6 +76,8 @@ impl fmt::Display for Failure {
 
 /// Who says where a relay goes: the configuration, or a scheduler.
 pub trait Targets {
+    /// Whose line it is, for the log.
+    fn name(&self) -> String;
     /// Decides about the next attempt for the stream of `visit`.
     async fn next(&mut self, visit: &Rc<Visit>) -> Decision;
 }
@@ -70,7 +91,7 @@ pub enum Decision {
     /// Nowhere, and the clients that the relay is for are to end.
     EndClients(&'static str),
     /// Nobody knows; the question is asked again later.
-    Failed(String),
+    Failed(Failure),
 }
 
 /// A target, and what is held as long as a relay to it is tried or established.
@@ -95,115 +116,255 @@ impl Lease for () {}
 pub trait Relay {
     /// For the log: `pull of X from`, `push of X to`.
     fn describe(&self) -> String;
-    /// An established session; dropped, it is closed.
+    /// A session that the other server has consented to; dropped, it is closed.
     type Session;
-    /// A client that the relay is for, now; `None` when the last has left.
-    fn client(&self) -> Option<Rc<Visit>>;
-    /// The first delay after a failure, and the longest.
-    fn delays(&self, visit: &Visit) -> (Msec, Msec);
     /// From the host's name to the other server's first status.
     async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Self::Session, Failure>;
+    /// The media that has to come before the relay works; none for one that sends it.
+    fn flow(&self, session: &Self::Session) -> Option<Rc<Flow>>;
+    /// Waits until media has been waited for long enough: for so many milliseconds, if there is
+    /// somewhere else to go.
+    async fn waited(&self, limit: Msec, spares: bool);
     /// Until it breaks.
     async fn run(&self, session: Self::Session) -> Failure;
-    /// What it means that the last of all candidates failed so.
-    fn stop(&self, failure: &Failure) -> Option<Stop>;
+}
+
+/// What became of one attempt.
+pub enum Outcome {
+    /// Whoever it was for has left before it was established.
+    Left,
+    /// It is not to be.
+    GiveUp,
+    /// It is not to be, and its clients are to end.
+    EndClients(&'static str),
+    /// None of the targets worked; what the last one said.
+    Failed { failure: Failure, last: Option<Target> },
+    /// It worked, and ended.
+    Ended(Ended),
+}
+
+/// An established relay that has ended.
+pub struct Ended {
+    pub failure: Failure,
+    pub target: Target,
+    /// Whether it has worked for a while.
+    pub stable: bool,
+    /// The url to begin with next.
+    pub next: usize,
+}
+
+/// One attempt for the stream of `visit`: the targets in turn, from number `begin` on, until one
+/// works, and then until that ends. It ends when `left` does, unless it works by then.
+pub async fn attempt<R: Relay>(
+    relay: &R,
+    targets: &mut impl Targets,
+    visit: &Rc<Visit>,
+    begin: usize,
+    report: &Report,
+    left: impl Future<Output = ()>,
+) -> Outcome {
+    let mut left = pin!(left);
+    let mut candidates = match unless(left.as_mut(), targets.next(visit)).await {
+        None => return Outcome::Left,
+        Some(Decision::Try(candidates)) => candidates,
+        Some(Decision::GiveUp) => return Outcome::GiveUp,
+        Some(Decision::EndClients(why)) => return Outcome::EndClients(why),
+        Some(Decision::Failed(failure)) => return Outcome::Failed { failure, last: None },
+    };
+    let (conf, urls) = (&visit.app.relay, candidates.len().max(1));
+    candidates.rotate_left(begin % urls);
+    let spares = urls > 1;
+    // with somewhere else to go, players have media from there when the time is over
+    let in_time = |limit: Msec| if spares { limit - limit / NEXT_URL } else { limit };
+    let mut candidates = candidates.into_iter().enumerate().peekable();
+    while let Some((number, Candidate { target, mut lease })) = candidates.next() {
+        let opened = open(relay, visit, &target, in_time(conf.relay_timeout));
+        let Some(opened) = unless(left.as_mut(), opened).await else { return Outcome::Left };
+        let failure = match opened {
+            Err(failure) => failure,
+            Ok((session, rest)) => {
+                let flow = relay.flow(&session);
+                let mut run = pin!(relay.run(session));
+                let begun = begins(relay, flow.as_deref(), run.as_mut(), rest, spares);
+                match unless(left.as_mut(), begun).await {
+                    None => return Outcome::Left,
+                    Some(Err(failure)) => failure,
+                    Some(Ok(ended)) => {
+                        lease.established();
+                        report.established(&relay.describe(), &target);
+                        let since = clock::now();
+                        let idle = Some(in_time(conf.relay_idle_timeout)).filter(|_| spares);
+                        let failure = match ended {
+                            Some(failure) => failure,
+                            None => works(relay, &target, flow.as_deref(), run, idle, report).await,
+                        };
+                        let next = if failure.gone { begin + number + 1 } else { 0 };
+                        let stable = clock::now().saturating_sub(since) >= STABLE_MS;
+                        return Outcome::Ended(Ended { failure, target, stable, next });
+                    }
+                }
+            }
+        };
+        drop(lease);
+        // an address that has answered is as good as the others
+        if !matches!(failure.refused, Some(Refused::NotFound | Refused::Forbidden)) {
+            target.failed();
+        }
+        if candidates.peek().is_none() {
+            return Outcome::Failed { failure, last: Some(target) };
+        }
+        let next = format_args!("trying the next url");
+        report.failed(&relay.describe(), Some(&target), &failure.why, next);
+    }
+    Outcome::Failed { failure: Failure::new("there is no url"), last: None }
+}
+
+/// Opens a session within `limit` milliseconds, and gives what is left of them.
+async fn open<R: Relay>(
+    relay: &R,
+    visit: &Rc<Visit>,
+    target: &Target,
+    limit: Msec,
+) -> Result<(R::Session, Msec), Failure> {
+    let began = clock::now();
+    let session = timeout(limit, relay.open(visit, target)).await;
+    let late = || Err(Failure::new(format!("no answer within {limit}ms")));
+    let session = session.unwrap_or_else(late)?;
+    Ok((session, limit.saturating_sub(clock::now().saturating_sub(began))))
+}
+
+/// Runs a session until its first media, if it has to bring any; with why it ended, if that was all.
+async fn begins<R: Relay>(
+    relay: &R,
+    flow: Option<&Flow>,
+    run: Pin<&mut impl Future<Output = Failure>>,
+    limit: Msec,
+    spares: bool,
+) -> Result<Option<Failure>, Failure> {
+    let Some(flow) = flow else { return Ok(None) };
+    let begins = async {
+        flow.begins().await;
+        Ok(None)
+    };
+    let waited = async {
+        relay.waited(limit, spares).await;
+        Err(Failure::new("the server has the stream, but sends nothing of it"))
+    };
+    let ends = async { Err(run.await) };
+    match race(begins, race(ends, waited)).await {
+        Err(failure) if flow.has_begun() => Ok(Some(failure)),
+        result => result.map_err(Failure::when_asked),
+    }
+}
+
+/// Runs an established session until it ends, or brings no media for `idle` milliseconds.
+async fn works<R: Relay>(
+    relay: &R,
+    target: &Target,
+    flow: Option<&Flow>,
+    run: Pin<&mut impl Future<Output = Failure>>,
+    idle: Option<Msec>,
+    report: &Report,
+) -> Failure {
+    let stable = async {
+        sleep(STABLE_MS).await;
+        report.stable(&relay.describe(), target);
+        pending().await
+    };
+    let dry = async {
+        match (flow, idle) {
+            (Some(flow), Some(limit @ 1..)) => {
+                flow.dries_up(limit).await;
+                Failure { gone: true, ..Failure::new(format!("nothing came for {limit}ms")) }
+            }
+            _ => pending().await,
+        }
+    };
+    let failure = race(run, race(stable, dry)).await;
+    // an origin that has lost the stream may say that there is none
+    Failure { gone: failure.gone || failure.refused == Some(Refused::NotFound), ..failure }
+}
+
+/// Waits for `future`, unless `end` is ready first.
+async fn unless<T>(
+    end: Pin<&mut impl Future<Output = ()>>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let end = async {
+        end.await;
+        None
+    };
+    race(async { Some(future.await) }, end).await
 }
 
 /// Why a relay is not kept up any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// Its last client has left.
-    NobodyLeft,
-    /// It is not to be.
-    GiveUp,
+    /// Its last client has left, or it is not to be.
+    Done,
     /// It is not to be, and its clients are to end.
     EndClients(&'static str),
 }
 
-/// Keeps a relay up, until there is a reason to stop.
-pub async fn keep_up<R: Relay>(relay: &R, targets: &mut impl Targets) -> Stop {
-    let mut delays = Delays::default();
-    loop {
-        let Some(visit) = relay.client() else { return Stop::NobodyLeft };
-        if visit.hops >= MAX_HOPS {
-            let why = format_args!("it has come through {MAX_HOPS} relays already; given up");
-            log(relay, None, why);
-            return Stop::GiveUp;
-        }
-        let (first, longest) = relay.delays(&visit);
-        let candidates = match targets.next(&visit).await {
-            Decision::Try(candidates) => candidates,
-            Decision::GiveUp => return Stop::GiveUp,
-            Decision::EndClients(why) => return Stop::EndClients(why),
-            Decision::Failed(why) => {
-                let ms = delays.failed(first, longest);
-                log(relay, None, format_args!("{why}; again in {ms}ms"));
-                sleep(ms).await;
-                continue;
-            }
-        };
-        let limit = visit.app.relay.relay_timeout;
-        let mut candidates = candidates.into_iter().peekable();
-        let mut wait = None;
-        while let Some(Candidate { target, mut lease }) = candidates.next() {
-            let opened = timeout(limit, relay.open(&visit, &target)).await;
-            let opened =
-                opened.unwrap_or_else(|| Err(Failure::new(format!("no answer within {limit}ms"))));
-            if opened.is_err() {
-                target.failed();
-            }
-            match opened {
-                Ok(session) => {
-                    log::notice!(log::cycle(), "rtmp: {} {target}: established", relay.describe());
-                    lease.established();
-                    let since = clock::now();
-                    let failure = relay.run(session).await;
-                    drop(lease);
-                    let ms = match clock::now().saturating_sub(since) >= STABLE_MS {
-                        true => delays.start_anew(),
-                        false => delays.failed(first, longest),
-                    };
-                    log(relay, Some(&target), format_args!("ended: {failure}; again in {ms}ms"));
-                    wait = Some(ms);
-                    break;
-                }
-                Err(failure) if candidates.peek().is_some() => {
-                    log(relay, Some(&target), format_args!("{failure}; trying the next url"));
-                }
-                Err(failure) => {
-                    if let Some(stop) = relay.stop(&failure) {
-                        log(relay, Some(&target), format_args!("{failure}; given up"));
-                        return stop;
-                    }
-                    let ms = delays.failed(first, longest);
-                    log(relay, Some(&target), format_args!("{failure}; again in {ms}ms"));
-                    wait = Some(ms);
-                }
-            }
-        }
-        let wait = wait.unwrap_or_else(|| delays.failed(first, longest));
-        if wait > 0 {
-            sleep(wait).await;
-        }
-    }
+/// A relay that is kept up as long as it has clients.
+pub trait Lasting: Relay {
+    /// A client that the relay is for, now; `None` when the last has left.
+    fn client(&self) -> Option<Rc<Visit>>;
+    /// The first delay after a failure, and the longest.
+    fn delays(&self, visit: &Visit) -> (Msec, Msec);
 }
 
-fn log(relay: &impl Relay, target: Option<&Target>, what: fmt::Arguments<'_>) {
-    let relay = relay.describe();
-    match target {
-        Some(target) => log::error!(log::cycle(), "rtmp: {relay} {target}: {what}"),
-        None => log::error!(log::cycle(), "rtmp: {relay} nowhere: {what}"),
+/// Keeps a relay up, until there is no client or another reason to stop. What the other server says
+/// never ends the clients.
+pub async fn keep_up<R: Lasting>(relay: &R, targets: &mut impl Targets) -> Stop {
+    let report = Report::of(format!("{} {}", relay.describe(), targets.name()));
+    let mut delay = Delays::default();
+    let mut begin = 0;
+    while let Some(visit) = relay.client() {
+        if loops::is_spent(&visit) {
+            let why = format!("it has come through {MAX_HOPS} relays already");
+            report.failed(&relay.describe(), None, &why, format_args!("given up"));
+            return Stop::Done;
+        }
+        let outcome = attempt(relay, targets, &visit, begin, &report, pending()).await;
+        begin = 0;
+        let failed = |failure: &Failure, target: Option<&Target>, ms: Msec| {
+            let next = format_args!("again in {ms}ms").to_string();
+            report.failed(&relay.describe(), target, &failure.why, format_args!("{next}"));
+        };
+        let ms = match outcome {
+            Outcome::Left | Outcome::GiveUp => return Stop::Done,
+            Outcome::EndClients(why) => return Stop::EndClients(why),
+            Outcome::Failed { failure, last } => {
+                let ms = delay.failed(relay.delays(&visit));
+                failed(&failure, last.as_ref(), ms);
+                ms
+            }
+            Outcome::Ended(ended) => {
+                begin = ended.next;
+                let ms = match ended.stable {
+                    true => delay.start_anew(),
+                    false => delay.failed(relay.delays(&visit)),
+                };
+                failed(&ended.failure, Some(&ended.target), ms);
+                ms
+            }
+        };
+        if ms > 0 {
+            sleep(ms).await;
+        }
     }
+    Stop::Done
 }
 
 /// The delay after the last failure; 0 = none yet.
 #[derive(Default)]
-struct Delays(Msec);
+pub struct Delays(Msec);
 
 impl Delays {
     /// The next delay: `first`, then twice the last, no longer than `longest`, all give or take
     /// [`JITTER`] percent.
-    fn failed(&mut self, first: Msec, longest: Msec) -> Msec {
+    pub fn failed(&mut self, (first, longest): (Msec, Msec)) -> Msec {
         self.0 = match self.0 {
             0 => first.min(longest),
             last => last.saturating_mul(2).min(longest),
@@ -214,7 +375,7 @@ impl Delays {
     }
 
     /// After a success: at once.
-    fn start_anew(&mut self) -> Msec {
+    pub fn start_anew(&mut self) -> Msec {
         self.0 = 0;
         0
     }

@@ -18,7 +18,7 @@ use rtmp_protocol::message::{self, UserControl};
 pub use rtmp_protocol::chunk::Message;
 
 use super::connect;
-use super::pull::Feed;
+use super::feed::Feed;
 use super::reconnect::{Failure, Refused};
 use super::target::Target;
 use crate::conf::{Msec, ServerConf};
@@ -110,7 +110,14 @@ impl Peer {
             return Err(Failure::new("its name holds a \"?\", where RTMP begins the query"));
         }
         let conn = connect(visit, target).await?;
-        let mut peer = Peer::new(conn, &visit.server, role);
+        let peer = Peer::new(conn, &visit.server, role);
+        peer.ask(visit, target).await.map_err(Failure::when_asked)
+    }
+
+    /// Asks to publish or play.
+    async fn ask(self, visit: &Visit, target: &Target) -> Result<Self, Failure> {
+        let mut peer = self;
+        let role = peer.role;
         let mut out = peer.handshake().await?;
         message::set_chunk_size(&mut out, peer.chunk_size as u32);
         message::window_ack_size(&mut out, visit.server.ack_window);
@@ -242,7 +249,7 @@ impl Peer {
         };
         let unsent = self.unsent();
         self.messages(&unsent, |message| {
-            if is_media(message) {
+            if is_media(message) && start.starts_with(b"NetStream.Play") {
                 media(message)?;
                 return Ok(Some(()));
             }
@@ -649,7 +656,7 @@ fn feeding<'a>(
 /// Whether the origin's publisher has left.
 #[cold]
 fn ending(message: &Message<'_>) -> Result<Option<Failure>, Failure> {
-    let ended = || Ok(Some(Failure::new("the publisher has left")));
+    let ended = || Ok(Some(Failure::unpublished()));
     if message.kind == message::USER_CONTROL {
         let control = UserControl::parse(message.payload);
         return match control.is_some_and(|control| control.event == message::STREAM_EOF) {
@@ -679,9 +686,11 @@ fn refused(command: &Command) -> Failure {
     let failure = Failure::new(why.trim_end());
     let refused = match command.status_code() {
         Some(b"NetStream.Play.StreamNotFound") => Some(Refused::NotFound),
-        Some(b"NetStream.Play.Forbidden" | b"NetStream.Stream.Forbidden") => {
-            Some(Refused::Forbidden)
-        }
+        Some(
+            b"NetStream.Play.Forbidden"
+            | b"NetStream.Stream.Forbidden"
+            | b"NetConnection.Connect.Rejected",
+        ) => Some(Refused::Forbidden),
         _ => None,
     };
     Failure { refused, ..failure }

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::hash::Hash;
+use std::mem::discriminant;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -149,6 +151,14 @@ impl Target {
             (scheme, host.to_ascii_lowercase(), port, app, name, args, tc_url)
         };
         of(self) == of(other)
+    }
+
+    /// What the other server is told: whoever has the same told gets the same answer.
+    pub fn told(&self) -> impl Hash + '_ {
+        let whom = (discriminant(&self.scheme), &self.host, self.port, &self.domain, &self.tc_url);
+        let what = (&self.app, &self.name, &self.args);
+        let who = (&self.page_url, &self.swf_url, &self.flash_ver, self.hops, &self.via);
+        (whom, what, who)
     }
 
     /// Host and port, as they stand in an url.

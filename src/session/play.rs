@@ -83,6 +83,7 @@ impl Session {
         self.feed(sole);
         let (form, sink) = (visit.form(), stream.clone());
         let subscriber = Subscriber { form, sink, player: true, prologue };
+        playing.attend(stream.clone());
         let subscription = playing.stream.subscribe(subscriber);
         if stream.filter.get() != Filter::ALL {
             subscription.set_filter(stream.filter.get());

@@ -85,7 +85,7 @@ sub far { rtmp_connect(port(1936), $_[0] // 'live', @_[1 .. $#_]) }
 # The lines of the error log that match, without time and process.
 sub log_lines {
 	my ($t, $like) = @_;
-	my @lines = grep { /\[(?:error|notice|info|warn)\]/ && /rtmp: /  && $_ =~ $like }
+	my @lines = grep { /\[(?:error|notice|info|warn|debug)\]/ && /rtmp: /  && $_ =~ $like }
 		split /\n/, $t->read_file('error.log');
 	return map { s/^.*?rtmp: //r } @lines;
 }
