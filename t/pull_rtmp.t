@@ -47,7 +47,7 @@ $publisher->stop();
 
 my $player = near();
 $player->play('t');
-wait_lines($t, qr/pull of "live\/t" .* established/);
+wait_lines($t, qr/pull of "live\/t" .* waits for media/);
 
 my $origin = far();
 $origin->publish('t');
@@ -70,7 +70,7 @@ is($came[9]{payload}, "\x27\1\0\0\0v9", 'payload');
 
 $origin->close();
 ok($player->read_until(sub { $_[0]{type} == 4 && ($_[0]{event} // -1) == 1 }), 'end of stream');
-wait_lines($t, qr/pull of "live\/t" .*established/, 2);
+wait_lines($t, qr/pull of "live\/t" .* waits for media/, 2);
 $origin = far();
 $origin->publish('t');
 $origin->send_video(0, "\x17\0\0\0\0avcC");

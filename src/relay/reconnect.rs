@@ -11,6 +11,7 @@ use super::report::Report;
 use super::target::Target;
 use crate::conf::Msec;
 use crate::nginx::clock;
+use crate::nginx::log;
 use crate::nginx::random;
 use crate::nginx::task::{race, sleep, timeout};
 use crate::visit::Visit;
@@ -184,6 +185,10 @@ pub async fn attempt<R: Relay>(
             Err(failure) => failure,
             Ok((session, rest)) => {
                 let flow = relay.flow(&session);
+                if flow.is_some() {
+                    let relay = relay.describe();
+                    log::debug!(log::cycle(), "rtmp: {relay} {target}: waits for media");
+                }
                 let mut run = pin!(relay.run(session));
                 let begun = begins(relay, flow.as_deref(), run.as_mut(), rest, spares);
                 match unless(left.as_mut(), begun).await {
