@@ -24,7 +24,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->plan(7);
 
-abuse_run($t, server => 'handshake_timeout 1s; ping 1s; ping_timeout 3s;');
+abuse_run($t, server => 'handshake_timeout 1s; first_command_timeout 1m; ping 1s; ping_timeout 3s;');
 
 ###############################################################################
 

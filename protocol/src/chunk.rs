@@ -16,8 +16,9 @@ pub const MAX_HEADER: usize = 18;
 
 /// A timestamp field of this value says that the extended one follows.
 const EXTENDED: u32 = 0xFF_FFFF;
-/// How many times `max_message` may lie in unfinished messages of one session.
-const PARTIAL_MESSAGES: usize = 4;
+/// How many times `max_message` may lie in unfinished messages of one session: a key frame, and what
+/// is interleaved with it.
+const PARTIAL_MESSAGES: usize = 2;
 /// Chunks that any message may take; if `max_message` needs more at the default chunk size, then so
 /// many. A chunk costs some 8 ns and at least two bytes on the wire, so time is always proportional
 /// to what arrives (1-byte chunks: 140 MB/s a core, chunks of 4096: 20 GB/s). This bound keeps the
@@ -33,7 +34,7 @@ const MAX_FIRST_DELTA: u32 = 5000;
 pub struct Limits {
     /// How many chunk streams the peer may use, whatever their ids are.
     pub max_streams: u32,
-    /// The longest message, in bytes. Unfinished messages of a session hold at most four times this.
+    /// The longest message, in bytes. Unfinished messages of a session hold at most twice this.
     pub max_message: usize,
 }
 
@@ -86,7 +87,7 @@ pub struct Message<'a> {
 
 /// Puts a peer's chunks together again.
 ///
-/// Memory: what arrived of unfinished messages (at most four times `max_message`, and at most twice
+/// Memory: what arrived of unfinished messages (at most twice `max_message`, and at most twice
 /// that in capacity), plus at most 64 KiB kept for each chunk stream in use.
 #[derive(Debug)]
 pub struct ChunkReader {

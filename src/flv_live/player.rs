@@ -404,9 +404,13 @@ impl Player {
 
     fn tick(self: &Rc<Self>) {
         let idle = self.visit.app.live.idle_timeout;
-        let over = |since: u64| idle > 0 && clock::now() >= since + idle;
-        if self.unfed.get().is_some_and(over) {
-            return self.end_with(Why::NotFound("nobody publishes the stream"));
+        let over = |since: &u64| idle > 0 && clock::now() >= since + idle;
+        if let Some(since) = self.unfed.get().filter(over) {
+            if !clock::stood_still(since + idle) {
+                return self.end_with(Why::NotFound("nobody publishes the stream"));
+            }
+            // a publisher may have come meanwhile
+            self.unfed.set(Some((clock::now() + clock::GRACE_MS).saturating_sub(idle)));
         }
         self.arm_timer();
         self.proceed();

@@ -9,6 +9,7 @@ use std::task::{Poll, Waker};
 
 use async_task::Runnable;
 
+use crate::nginx::clock;
 use crate::nginx::event::Event;
 
 /// A spawned future; dropped, it is cancelled.
@@ -101,10 +102,21 @@ pub async fn sleep(ms: u64) {
     done.wait().await;
 }
 
+/// Waits `ms` milliseconds for somebody else, and longer if the worker stood still when they were
+/// over: what came meanwhile is looked at first.
+pub async fn patience(ms: u64) {
+    let mut until = clock::now().saturating_add(ms);
+    sleep(ms).await;
+    while clock::stood_still(until) {
+        until = clock::now() + clock::GRACE_MS;
+        sleep(clock::GRACE_MS).await;
+    }
+}
+
 /// Waits for `future`, but no longer than `ms` milliseconds: `None` when the time is over first.
 pub async fn timeout<T>(ms: u64, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
-    let mut limit = pin!(sleep(ms));
+    let mut limit = pin!(patience(ms));
     poll_fn(|cx| {
         if let Poll::Ready(value) = future.as_mut().poll(cx) {
             return Poll::Ready(Some(value));

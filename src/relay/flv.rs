@@ -25,7 +25,7 @@ use crate::conf::Msec;
 use crate::nginx::clock;
 use crate::nginx::peer::{AsyncConn, Io};
 use crate::nginx::share::{Share, READS_A_TURN};
-use crate::nginx::task::{self, next_turn, race, sleep, Task};
+use crate::nginx::task::{self, next_turn, patience, race, Task};
 use crate::visit::Visit;
 
 /// Redirects that are followed: an origin that moved, behind a balancer.
@@ -179,7 +179,7 @@ async fn silence(limit: Msec, last: Rc<Cell<u64>>) -> Failure {
     loop {
         match limit.checked_sub(clock::now().saturating_sub(last.get())) {
             None | Some(0) => return Failure::new("timed out: the origin sends nothing"),
-            Some(left) => sleep(left).await,
+            Some(left) => patience(left).await,
         }
     }
 }

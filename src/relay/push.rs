@@ -25,7 +25,7 @@ use crate::live::{
 };
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
-use crate::nginx::task::{self, race, sleep, Signal, Task};
+use crate::nginx::task::{self, patience, race, Signal, Task};
 use crate::oclp::Scheduled;
 use crate::visit::Visit;
 
@@ -311,7 +311,7 @@ impl Session {
             if waited >= self.timeout {
                 return Failure::new("timed out: the server does not read");
             }
-            sleep(self.timeout - waited).await;
+            patience(self.timeout - waited).await;
         }
     }
 

@@ -27,7 +27,7 @@ use crate::nginx::guard::guard;
 use crate::nginx::peer::{AsyncConn, Reader};
 use crate::nginx::random;
 use crate::nginx::share::{Share, READS_A_TURN};
-use crate::nginx::task::{self, next_turn, race, sleep, timeout, Signal};
+use crate::nginx::task::{self, next_turn, patience, race, sleep, timeout, Signal};
 use crate::visit::Visit;
 
 /// What is read at once. All relays of a worker share the buffer, since each message is used up
@@ -582,7 +582,7 @@ async fn silence(ping: Msec, limit: Msec, last: Rc<Cell<u64>>, unsent: Rc<Unsent
         let mut out = Vec::new();
         message::user_control(&mut out, message::PING_REQUEST, asked as u32, None);
         (&*unsent).reply(&out);
-        sleep(limit).await;
+        patience(limit).await;
         if last.get() < asked {
             return Failure::new("timed out: no answer to a ping");
         }

@@ -9,6 +9,7 @@ use super::streams::{MessageStream, Role, Viewer};
 use super::{Reason, Session};
 use crate::conf::AppConf;
 use crate::nginx::clock;
+use crate::nginx::connection::Handler;
 
 /// How long a client that got its last status may take to close: a round trip and a retransmission.
 const CLOSE_MS: u64 = 5000;
@@ -29,6 +30,8 @@ pub(super) struct Times {
     connected: Cell<Option<u64>>,
     resting: Cell<Option<u64>>,
     close_by: Cell<Option<u64>>,
+    /// Nothing is due before: the worker stood still.
+    not_before: Cell<u64>,
 }
 
 impl Times {
@@ -41,6 +44,7 @@ impl Times {
             connected: Cell::new(None),
             resting: Cell::new(None),
             close_by: Cell::new(None),
+            not_before: Cell::new(0),
         }
     }
 
@@ -105,6 +109,7 @@ impl Session {
         }
         let now = clock::now();
         let nearest = self.deadlines().into_iter().map(|(at, _)| at).min().unwrap_or(NEVER);
+        let nearest = nearest.max(self.times.not_before.get());
         self.timer.set_timer(nearest.saturating_sub(now).min(IDLE_MS));
     }
 
@@ -128,7 +133,9 @@ impl Session {
         }
         let (client, pinged) = (self.client(), times.pinged.get());
         let accepted = client.is_none().then_some(times.accepted);
-        let active = pinged.is_none().then_some(times.active.get());
+        // nothing but the handshake may be sent before it is over
+        let pings = client.is_some() && pinged.is_none();
+        let active = pings.then_some(times.active.get());
         let first_command = server.first_command_timeout.unwrap_or(server.handshake_timeout);
         let mut deadlines = vec![
             (after(accepted, server.handshake_timeout), Due::Handshake),
@@ -148,6 +155,24 @@ impl Session {
         deadlines
     }
 
+    /// What is due.
+    fn due(&self, now: u64) -> Vec<(u64, Due)> {
+        let mut due = self.deadlines();
+        due.retain(|(at, _)| (*at).max(self.times.not_before.get()) <= now + SLACK_MS);
+        due
+    }
+
+    /// Reads and writes what can be.
+    fn look(self: &Rc<Self>) {
+        if !self.waits() {
+            self.conn.expect_input();
+            self.read();
+        }
+        if self.times.is_blocked() {
+            self.clone().writable();
+        }
+    }
+
     /// The timer fired: does what is due.
     pub(super) fn tick(self: &Rc<Self>) {
         let now = clock::now();
@@ -161,7 +186,19 @@ impl Session {
         if clock::exiting() && idle {
             return self.finalize(Reason::Shutdown);
         }
-        for (_, due) in self.deadlines().into_iter().filter(|(at, _)| *at <= now + SLACK_MS) {
+        if self.due(now).iter().any(|(_, due)| due.ends()) {
+            // what has come counts, also if its event has not, or if it is read with the next flush
+            self.look();
+            if self.ended.get() {
+                return;
+            }
+        }
+        let due = self.due(now);
+        if due.iter().any(|(at, _)| clock::stood_still(*at)) {
+            self.times.not_before.set(now + clock::GRACE_MS);
+            return self.arm_timer();
+        }
+        for (_, due) in due {
             match due {
                 Due::Handshake => return self.finalize(Reason::TimedOut("handshake and connect")),
                 Due::Write => return self.finalize(Reason::TimedOut("the client does not read")),
@@ -193,6 +230,13 @@ impl Session {
             }
         }
         self.arm_timer();
+    }
+}
+
+impl Due {
+    /// Whether it ends the session, or a stream of it.
+    fn ends(&self) -> bool {
+        !matches!(self, Due::Ping)
     }
 }
 
