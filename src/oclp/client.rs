@@ -211,6 +211,7 @@ pub async fn get(
             }
             (Err(Error::Silence(silence)), Some((address, _))) => {
                 addresses::failed(address);
+                Lane::of(callback).server.forget(address);
                 return Err(silence.into());
             }
             // the resolver may have run out of them meanwhile
@@ -431,6 +432,15 @@ impl Server {
                 return Some(connection);
             }
         }
+    }
+
+    /// Closes what is kept to an address that is no good now.
+    fn forget(&self, address: SocketAddr) {
+        let idle = self.idle.take();
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            idle.into_iter().partition(|idle| idle.connection.address == address);
+        self.idle.replace(kept);
+        drop(gone);
     }
 
     fn keep(self: Rc<Self>, connection: Open) {
