@@ -69,6 +69,7 @@ pub mod session;
 pub mod value;
 
 pub use access::{AccessRule, Kind};
+pub use limit::LimitConf;
 pub use listen::Listen;
 pub use live::{LiveConf, MergeWindow};
 pub use log::LogTarget;
@@ -254,8 +255,8 @@ pub struct AppConf {
     pub access: Vec<AccessRule>,
     /// Where relays may go that others have named: as `access`, for clients of both kinds.
     pub relay_networks: Vec<AccessRule>,
-    /// How many clients may be connected at a time.
-    pub max_connections: Option<u32>,
+    /// How many clients are served, and how much each may ask for.
+    pub limit: LimitConf,
     /// Where a line goes when a client's session ends.
     pub access_log: Vec<LogTarget>,
     /// Name servers.

@@ -248,6 +248,45 @@ pub fn enter_limited(server: &str, app: &[u8], max: u32) -> Option<ClientHold> {
     enter_one_of(key, Class::Reserved, max)
 }
 
+/// What is counted for an address.
+#[derive(Clone, Copy)]
+pub enum Counted {
+    Publishers = 3,
+    Players = 4,
+    Clients = 5,
+    Names = 6,
+}
+
+/// Counts one more of `what` for the address `who` in an application, which may have `max` of them on
+/// this machine; none if it is one too many.
+pub fn enter_of_address(
+    server: &str,
+    app: &[u8],
+    what: Counted,
+    who: &[u8],
+    max: u32,
+) -> Option<ClientHold> {
+    let key = Key { server: server.into(), app: app.into(), name: [].as_slice().into() };
+    let key = [encode(&key).as_slice(), &[what as u8], who].concat();
+    // addresses are as many as anybody likes
+    enter_one_of(key, Class::Open, max)
+}
+
+/// Counts a stream that the address `who` waits for: it may wait for `max` of them on this machine.
+/// Of several workers in which it waits for the same, one counts it.
+pub fn enter_name(stream: &Key, who: &[u8], max: u32) -> Option<[Option<ClientHold>; 2]> {
+    let key = [encode(stream).as_slice(), &[Counted::Names as u8], who].concat();
+    let name = enter_one_of(key, Class::Open, u32::MAX);
+    let counts = name.as_ref().is_some_and(|name| name.first);
+    match counts {
+        true => {
+            let count = enter_of_address("", b"", Counted::Names, who, max)?;
+            Some([name, Some(count)])
+        }
+        false => Some([name, None]),
+    }
+}
+
 /// Notes that a server is being told of a stream, by the line of the configuration whose id is
 /// `line`, and counts that as if it were a client.
 pub fn telling(key: &Key, line: u64) -> ClientHold {
@@ -282,14 +321,14 @@ fn enter_one_of(key: Vec<u8>, class: Class, max: u32) -> Option<ClientHold> {
     let entered = member::update(&key, class, |members| {
         let clients: u32 = members.iter().map(|member| member.clients).sum();
         if clients >= max {
-            return false;
+            return None;
         }
         own(members).clients += 1;
-        true
+        Some(clients == 0)
     });
     match entered {
-        Ok(true) => Some(ClientHold::new(key, class, true, false)),
-        Ok(false) => None,
+        Ok(Some(first)) => Some(ClientHold::new(key, class, true, first)),
+        Ok(None) => None,
         Err(Full) => {
             full(&key);
             Some(ClientHold::new(key, class, false, false))

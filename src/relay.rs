@@ -23,7 +23,7 @@ use crate::conf::relay::RelayLine;
 use crate::nginx::addresses;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::resolver;
-use crate::visit::Visit;
+use crate::visit::{limit, Visit};
 pub use audience::Seat;
 use reconnect::{Candidate, Decision, Failure, Refused, Targets};
 use target::Target;
@@ -60,6 +60,11 @@ impl Targets for Line {
     }
 
     async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
+        if self.pull {
+            if let Err(why) = limit::attempt(visit, limit::Attempt::Pull) {
+                return Decision::Failed(Failure::new(why));
+            }
+        }
         let targets = self.targets(visit).into_iter();
         let candidates: Vec<_> =
             targets.map(|target| Candidate { target, lease: Box::new(()) }).collect();

@@ -1,6 +1,7 @@
 //! What an external client wants of a stream, whatever protocol it speaks: the way of a decision,
 //! to be read from top to bottom.
 
+pub mod limit;
 mod name;
 
 use std::borrow::Cow;
@@ -8,12 +9,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
-use crate::directory::{self, ClientHold, Interest, SourceHold};
+use crate::directory::{self, Interest, SourceHold};
 use crate::live::{self, Form, Key, Publication, Settings, Sink, Source, Stream};
 use crate::oclp::{self, Admitted};
 use crate::relay::{loops, pull, push, Seat};
 use crate::variables::{argument, Var, Vars};
 
+use limit::Places;
 pub use name::{find_by_domain, join, Name, MAX_NAME};
 
 /// How far a player may fall behind where `out_queue` says nothing of time.
@@ -65,6 +67,8 @@ pub enum Refusal {
     NotFound(&'static str),
     /// The name is taken: BadName.
     BadName(&'static str),
+    /// The client has or asks for more than it may: Forbidden, 429. It is in the log already.
+    TooMany(&'static str),
 }
 
 /// A publisher that was let in. Dropped, it has left, and everything it caused ends.
@@ -73,7 +77,7 @@ pub struct Publishing {
     _pushes: Option<push::Share>,
     _known: SourceHold,
     _admitted: Admitted,
-    _counted: Option<ClientHold>,
+    _counted: Places,
 }
 
 /// A player that was let in and may subscribe. Dropped, it has left.
@@ -82,7 +86,7 @@ pub struct Playing {
     seat: Seat,
     _interest: Rc<Interest>,
     _admitted: Admitted,
-    _counted: Option<ClientHold>,
+    _counted: Places,
 }
 
 impl Playing {
@@ -96,7 +100,7 @@ impl Playing {
 pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publishing, Refusal> {
     loops::admit(visit)?;
     visit.access(Kind::Publish)?;
-    let counted = visit.limit()?;
+    let counted = limit::enter(visit, Kind::Publish)?;
     let mut admitted = oclp::publish(visit).await?;
     let busy = Refusal::BadName("the stream is already published");
     let known = directory::publish(&visit.key, visit.priority()).map_err(|_| busy)?;
@@ -115,14 +119,14 @@ pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publis
 /// A client that may play, and does not.
 pub struct Allowed {
     admitted: Admitted,
-    counted: Option<ClientHold>,
+    counted: Places,
 }
 
 /// access → limit → oclp_play, and whether there can be such a stream.
 pub async fn may_play(visit: &Rc<Visit>) -> Result<Allowed, Refusal> {
     loops::admit(visit)?;
     visit.access(Kind::Play)?;
-    let counted = visit.limit()?;
+    let counted = limit::enter(visit, Kind::Play)?;
     let admitted = oclp::play(visit).await?;
     let here = live::find(&visit.key).is_some_and(|stream| stream.on_air());
     if !here && directory::source(&visit.key).is_none() && !visit.awaits_source() {
@@ -150,15 +154,6 @@ impl Visit {
             return Err(Refusal::Forbidden("access is denied"));
         }
         Ok(())
-    }
-
-    /// Takes a place among the clients of the application, over all workers.
-    fn limit(&self) -> Result<Option<ClientHold>, Refusal> {
-        let Some(max) = self.app.max_connections else { return Ok(None) };
-        match directory::enter_limited(&self.app.server_id, &self.app.name, max) {
-            Some(place) => Ok(Some(place)),
-            None => Err(Refusal::Forbidden("the application has as many clients as it may")),
-        }
     }
 
     /// The priority of a publisher among those of its stream: `?pubpri=N`, 0 by default. A relay's

@@ -14,8 +14,9 @@ pub const DIRECTIVES: &[Directive] = &[
     any(c"log_format", MSA, None, TWO_OR_MORE, log_format),
 ];
 
-/// The format of an `access_log` that names none, as in the older modules.
-const COMBINED: &[u8] = b"$remote_addr [$time_local] $command \"$app\" \"$name\" \"$args\" - \
+/// The format of an `access_log` that names none: that of the older modules, but for the client's
+/// arguments, which may hold a secret.
+const COMBINED: &[u8] = b"$remote_addr [$time_local] $command \"$app\" \"$name\" \"-\" - \
     $bytes_received $bytes_sent \"$page_url\" \"$flashver\" ($session_readable_time)";
 
 /// A file to which sessions are logged, and in which format.

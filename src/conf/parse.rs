@@ -189,7 +189,7 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
             live: scope.live.resolve(),
             access: scope.access.resolve(),
             relay_networks: scope.relay_networks.resolve(),
-            max_connections: scope.limit.resolve().max_connections,
+            limit: scope.limit.resolve(),
             access_log: scope.log.resolve(),
             resolver: scope.resolver.resolve(),
             relay: scope.relay.resolve(),

@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use nginx_sys::{
     ngx_int_t, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_HEAD,
-    NGX_HTTP_OK, NGX_HTTP_SWITCHING_PROTOCOLS,
+    NGX_HTTP_OK, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_TOO_MANY_REQUESTS,
 };
 use rtmp_protocol::flv;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -38,6 +38,7 @@ const INPUT: usize = 1024;
 /// A client that sends faster than the loop turns does not keep the others waiting for longer than
 /// this many reads.
 const READS_A_TURN: u32 = 16;
+const TOO_MANY: ngx_int_t = NGX_HTTP_TOO_MANY_REQUESTS as ngx_int_t;
 /// The close code for 404: those from 4000 on are for applications (RFC 6455, 7.4.2).
 const NO_STREAM: CloseCode = CloseCode::Library(4404);
 
@@ -185,6 +186,7 @@ impl Player {
 
     fn refuse(&self, refusal: Refusal) {
         let (status, why) = match refusal {
+            Refusal::TooMany(_) => return self.request.finalize(TOO_MANY),
             Refusal::Forbidden(why) => (NGX_HTTP_FORBIDDEN as ngx_int_t, why),
             Refusal::NotFound(why) | Refusal::BadName(why) => (NOT_FOUND, why),
         };

@@ -11,7 +11,7 @@ use crate::conf::oclp::{Call, Callback};
 use crate::live;
 use crate::relay::reconnect::{Candidate, Decision, Failure, Lease, Targets};
 use crate::relay::target::{readable, Scheme, StreamUrl, Target};
-use crate::visit::Visit;
+use crate::visit::{limit, Visit};
 
 /// A line `oclp_pull`, `oclp_push` or `oclp_meta`.
 pub struct Scheduled(pub Rc<Callback>);
@@ -33,6 +33,11 @@ impl Targets for Scheduled {
     }
 
     async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
+        if self.0.call == Call::Pull {
+            if let Err(why) = limit::attempt(visit, limit::Attempt::Pull) {
+                return Decision::Failed(Failure::new(why));
+            }
+        }
         let decided = match self.0.call {
             Call::Pull => ask(Notice::new(&self.0, visit), pull).await,
             _ => ask(Notice::new(&self.0, visit), push).await,

@@ -60,7 +60,9 @@ impl Session {
 
     fn refused(self: &Rc<Self>, stream: &MessageStream, refusal: Refusal) {
         match refusal {
-            Refusal::Forbidden(why) => self.refuse(stream, "NetStream.Play.Forbidden", why),
+            Refusal::Forbidden(why) | Refusal::TooMany(why) => {
+                self.refuse(stream, "NetStream.Play.Forbidden", why)
+            }
             Refusal::NotFound(why) | Refusal::BadName(why) => self.not_found(stream, why),
         };
     }

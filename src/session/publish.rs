@@ -41,7 +41,7 @@ impl Session {
         self.decide(async move {
             match visit::publish(&visit, stream.clone()).await {
                 Ok(publishing) => session.on_air(&stream, publishing),
-                Err(Refusal::Forbidden(why)) => {
+                Err(Refusal::Forbidden(why) | Refusal::TooMany(why)) => {
                     session.refuse(&stream, "NetStream.Publish.Forbidden", why);
                 }
                 Err(Refusal::BadName(why) | Refusal::NotFound(why)) => {
