@@ -25,6 +25,10 @@ pub unsafe fn close_accepted(cycle: *mut ngx_cycle_t) {
         if process::is_worker() && nginx_sys::ngx_exiting == 0 {
             ngx_close_listening_sockets(cycle);
         }
+        // a single process that has read its configuration again has none
+        if (*cycle).connections.is_null() {
+            return;
+        }
         for i in 0..(*cycle).connection_n {
             let c: *mut ngx_connection_t = (*cycle).connections.add(i);
             let open = (*c).fd != -1 && !(*c).read.is_null() && !(*c).listening.is_null();
