@@ -180,8 +180,11 @@ for my $call (qw/ meta push /) {
 		my $p = publisher('pub', 's');
 		my $peer = rtmp_accept($target);
 		is("$peer->{connect}{app} $peer->{name}", 'core there', "$call: to Location");
-		send_media($p);
-		ok($peer->read_until(sub { ($_[0]{payload} // '') =~ /key/ }), 'pushed');
+		# the relay may not be established yet
+		ok(wait_for {
+			send_media($p);
+			$peer->read_until(sub { ($_[0]{payload} // '') =~ /key/ }, 0.2);
+		}, 'pushed');
 		$p->close();
 		heard(map { "/oclp/v1/push?call=$call&act=$_&$about" } qw/ start done /);
 		$peer->close();
