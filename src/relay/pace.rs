@@ -20,7 +20,7 @@ const REFUSED_MS: u64 = 1000;
 /// What was asked in whose name, and whose addresses were refused, is remembered for so many.
 const MAX_REMEMBERED: usize = 4096;
 /// A stream that nobody has asked an origin for in so long is forgotten.
-const FORGET_MS: u64 = 60_000;
+const FORGET_MS: u64 = 10_000;
 /// Streams that are remembered before those of no use any more are looked for.
 const MIN_STREAMS: usize = 64;
 
