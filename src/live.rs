@@ -4,6 +4,7 @@
 mod cost;
 mod direct;
 mod head;
+mod headers;
 mod media;
 mod metadata;
 mod pace;

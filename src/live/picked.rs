@@ -13,9 +13,16 @@ pub(super) struct Picked {
     pub seq: u64,
     /// The last of the parts goes on to the wire's end: the subscriber takes all from there.
     pub live: bool,
+    /// Nothing is looked at for now.
+    pub waits: bool,
 }
 
 impl Picked {
+    /// Nothing, until packet `seq` may be looked at.
+    pub fn waiting(seq: u64) -> Self {
+        Picked { seq, waits: true, ..Picked::default() }
+    }
+
     /// Adds the bytes `from..to`.
     pub fn add(&mut self, from: u64, to: u64) {
         match self.ranges.last_mut() {

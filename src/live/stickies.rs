@@ -3,7 +3,8 @@
 use std::rc::{Rc, Weak};
 
 use crate::live::head::Head;
-use crate::live::media::{Headers, Kind, Media};
+use crate::live::headers::Headers;
+use crate::live::media::{Kind, Media};
 use crate::live::wire::Form;
 use crate::nginx::block::Block;
 
@@ -19,10 +20,12 @@ pub(super) struct Stickies {
 /// Which messages are needed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Needed {
-    /// Those that came after this version.
+    /// Those of the packets from this number on.
     pub after: u64,
-    /// The version they make up.
-    pub version: u64,
+    /// They go in front of this packet.
+    pub at: u64,
+    /// Also those of tracks that have no frames so far.
+    pub all: bool,
     /// The time of the frame that follows them.
     pub timestamp: u32,
 }
@@ -43,7 +46,7 @@ impl Stickies {
 
     fn encode(&mut self, headers: &Headers, form: Form, needed: Needed) -> Rc<Block> {
         let messages = || {
-            headers.in_order().filter(|sticky| sticky.version > needed.after).map(|sticky| {
+            headers.needed(needed.after, needed.at, needed.all).map(|sticky| {
                 // metadata belong to no moment: with a time, ffmpeg takes them for subtitles
                 let timestamp = if sticky.kind == Kind::Data { 0 } else { needed.timestamp };
                 Media { kind: sticky.kind, timestamp, payload: &sticky.payload }

@@ -12,7 +12,8 @@ use rtmp_protocol::timeline::{Timeline, TrackId};
 use crate::live::cost::{self, Held};
 use crate::live::direct::{Ended, Members};
 use crate::live::head::Head;
-use crate::live::media::{Headers, Kind, Media, Noted, Packet, MAX_STICKY_BYTES};
+use crate::live::headers::{Framed, Headers, Noted, MAX_STICKY_BYTES};
+use crate::live::media::{Kind, Media, Packet};
 use crate::live::metadata::{self, Meta};
 use crate::live::pace::Sockets;
 use crate::live::picked::{Picked, MAX_LOOKED_AT};
@@ -35,6 +36,10 @@ const LINGER_MS: u64 = 1000;
 /// What passes of a stream's own time while nothing is done with it, at most, in milliseconds: a
 /// worker that stood still could not write, and nobody is behind for that.
 const STILL_MS: u64 = 1000;
+
+/// A source that has begun shows within this time, in milliseconds, which of the tracks that it
+/// announces have frames.
+const PROBE_MS: u64 = 500;
 
 /// How a stream behaves; times in milliseconds, sizes in bytes. The directives of the same names.
 #[derive(Clone, Debug)]
@@ -83,6 +88,8 @@ pub struct Stream {
     flush: Event,
     /// A flush is due: the event is posted or its timer runs.
     flush_due: Cell<bool>,
+    /// Players have waited for long enough for the tracks that the source announces.
+    probe: Event,
     sockets: Sockets,
     /// It was said whether and where the stream is to be had, as long as nobody publishes it.
     decided: Cell<bool>,
@@ -109,9 +116,10 @@ struct Inner {
     cache_from: u64,
     outlets: Vec<Outlet>,
 
-    /// Counts the changes of the sticky messages of the source on air.
-    headers_version: u64,
-    /// The track whose key frames players start at, once video was seen.
+    /// When the source on air has shown for long enough which of the tracks it announces have frames;
+    /// none before its first message.
+    probed: Option<u64>,
+    /// The track whose key frames players start at, once it had a frame.
     main_track: Option<u8>,
     tracks: Tracks,
     timeline: Timeline,
@@ -191,14 +199,18 @@ struct Publishing {
 impl Stream {
     pub(super) fn new(key: Key, settings: Settings) -> Rc<Self> {
         Rc::new_cyclic(|this: &std::rc::Weak<Stream>| {
-            let this = this.clone();
-            Stream {
-                key,
-                flush: Event::new(move || {
+            let flush = || {
+                let this = this.clone();
+                Event::new(move || {
                     if let Some(stream) = this.upgrade() {
                         stream.flush();
                     }
-                }),
+                })
+            };
+            Stream {
+                key,
+                flush: flush(),
+                probe: flush(),
                 flush_due: Cell::new(false),
                 sockets: Sockets::default(),
                 decided: Cell::new(false),
@@ -214,7 +226,7 @@ impl Stream {
                     keys: VecDeque::new(),
                     cache_from: 0,
                     outlets: vec![Outlet::new(Wire::new(settings.form, 0))],
-                    headers_version: 0,
+                    probed: None,
                     main_track: None,
                     tracks: Tracks::default(),
                     timeline: Timeline::default(),
@@ -347,12 +359,38 @@ impl Stream {
     }
 
     fn unpublish(self: &Rc<Self>, id: u64) {
+        let on_air = self.inner.borrow().on_air == Some(id);
+        if on_air {
+            self.settle();
+        }
         self.inner.borrow_mut().sources.retain(|source| source.id != id);
         self.choose_source();
     }
 
+    /// Sends what there is of a source that is about to leave, with its headers.
+    fn settle(self: &Rc<Self>) {
+        if !self.flush_due.get() {
+            return;
+        }
+        let ended = {
+            let inner = &mut *self.inner.borrow_mut();
+            // nothing more will be seen of it
+            inner.probed = inner.probed.map(|_| 0);
+            inner.flush(&self.settings, clock::now())
+        };
+        self.after(ended);
+    }
+
     /// Puts the source of the highest priority on air, and tells everybody about it.
     fn choose_source(self: &Rc<Self>) {
+        let leaves = {
+            let inner = self.inner.borrow();
+            let best = inner.sources.iter().max_by_key(|source| source.priority).map(|s| s.id);
+            best != inner.on_air && inner.source_on_air().is_some()
+        };
+        if leaves {
+            self.settle();
+        }
         let (old, new, sinks) = {
             let inner = &mut *self.inner.borrow_mut();
             let new = inner.sources.iter().max_by_key(|source| source.priority).map(|s| s.id);
@@ -364,11 +402,11 @@ impl Stream {
             let judged = next.is_some_and(|source| source.source.gathered());
             inner.timeline.switch(judged);
             inner.main_track = None;
+            inner.probed = None;
             if new.is_some() {
                 inner.tracks = Tracks::default();
             }
             inner.drop_cache();
-            inner.headers_version += 1;
             let listeners = |inner: &Inner| {
                 inner.cursors.iter().flatten().map(|cursor| cursor.sink.clone()).collect::<Vec<_>>()
             };
@@ -400,15 +438,14 @@ impl Stream {
         let Some(at) = inner.sources.iter().position(|s| Some(s.id) == inner.on_air) else {
             return;
         };
-        let mut headers = mem::take(&mut inner.sources[at].headers);
-        headers.renew(inner.headers_version);
+        let first = inner.next();
+        let headers = inner.sources[at].headers.renew(first);
         // a source that stood by is in the middle of a GOP
         inner.sources[at].await_key = started && !headers.is_empty();
-        for sticky in headers.in_order() {
-            let media = Media { kind: sticky.kind, timestamp: 0, payload: &sticky.payload };
+        for (kind, payload) in headers {
+            let media = Media { kind, timestamp: 0, payload: &payload };
             inner.push(media, media.info().as_ref(), true, &self.settings);
         }
-        inner.sources[at].headers = headers;
     }
 
     fn flush_soon(&self) {
@@ -476,7 +513,11 @@ impl Stream {
         }
         self.flush_due.set(false);
         self.unflushed.set(0);
-        let ended = self.inner.borrow_mut().flush(&self.settings, clock::now());
+        let now = clock::now();
+        let ended = self.inner.borrow_mut().flush(&self.settings, now);
+        if let Some(left) = self.inner.borrow().probing(now) {
+            self.probe.set_timer(left);
+        }
         if self.inner.borrow().is_deferred() {
             self.flush_soon();
         }
@@ -704,24 +745,55 @@ impl Inner {
         settings: &Settings,
     ) -> Option<Note> {
         let on_air = self.on_air == Some(source);
+        let (now, seq) = (clock::now(), on_air.then(|| self.next()));
+        if on_air {
+            self.probed.get_or_insert(now + PROBE_MS);
+        }
         let source = self.sources.iter_mut().find(|s| s.id == source)?;
-        let noted = source.headers.note(&media, info, self.headers_version + 1);
+        if let Some(info) = info.filter(|info| is_frame(info.class)) {
+            let framed = source.headers.frame(media.kind, info, seq);
+            return on_air.then(|| self.append_frame(media, info, framed, settings)).flatten();
+        }
+        // at first players wait for the frames that are announced; later, headers do
+        let (class, track) = (info.map(|info| info.class), info.map(|info| info.track));
+        let probed = on_air && self.probed.is_some_and(|probed| probed <= now);
+        let held = probed && is_header(class) && !source.headers.has_track(media.kind, track);
+        let noted = source.headers.note(&media, info, seq.filter(|_| !held));
         if !on_air {
             return None;
         }
-        self.headers_version += u64::from(noted != Noted::Nothing);
         if matches!(noted, Noted::Changed | Noted::TooLarge) {
             // what is cached can't be decoded with the new header
             self.drop_cache();
         }
-        let tracks = self.tracks;
-        self.push(media, info, noted != Noted::TooLarge, settings)?;
-        let header = info.is_some_and(|info| info.class == Class::SequenceHeader);
-        Some(match header || noted == Noted::TooLarge {
+        if !held {
+            self.push(media, info, noted != Noted::TooLarge, settings)?;
+        }
+        Some(match class == Some(Class::SequenceHeader) || noted == Noted::TooLarge {
             true => Note::Header(noted),
-            false if self.tracks != tracks => Note::Track,
             false => Note::Nothing,
         })
+    }
+
+    /// Appends a frame of the source on air, and in front of it what it needs and is not there.
+    fn append_frame(
+        &mut self,
+        media: Media<'_>,
+        info: &Info,
+        framed: Framed,
+        settings: &Settings,
+    ) -> Option<Note> {
+        if framed.changed && self.main_track.is_none_or(|main| info.video && main == info.track) {
+            // where players would start, it is for another decoder
+            self.drop_cache();
+        }
+        for (kind, payload) in framed.due {
+            let header = Media { kind, payload: &payload, ..media };
+            self.push(header, header.info().as_ref(), true, settings);
+        }
+        let tracks = self.tracks;
+        self.push(media, Some(info), true, settings)?;
+        Some(if self.tracks == tracks { Note::Nothing } else { Note::Track })
     }
 
     /// Appends a message of the source on air to the log.
@@ -733,24 +805,26 @@ impl Inner {
         settings: &Settings,
     ) -> Option<()> {
         let class = info.map(|info| info.class);
-        if media.kind == Kind::Video && class != Some(Class::Empty) {
-            self.main_track.get_or_insert(info.map_or(0, |info| info.track));
+        let frame = class.is_some_and(is_frame);
+        if frame && media.kind == Kind::Video && self.main_track.is_none() {
+            self.main_track = info.map(|info| info.track);
+            // before its first key frame, video is for nobody
+            let starts = class == Some(Class::KeyFrame) || !settings.wait_key;
+            let on_air = self.on_air;
+            let source = self.sources.iter_mut().find(|source| Some(source.id) == on_air);
+            if let Some(source) = source.filter(|_| !starts) {
+                source.await_key = true;
+            }
         }
         let key = match (media.kind, class) {
             (Kind::Video, Some(Class::KeyFrame)) => self.main_track == info.map(|info| info.track),
-            (Kind::Audio, Some(Class::Audio)) => self.main_track.is_none(),
+            (Kind::Audio, Some(Class::Audio)) => !self.expects_video(settings, clock::now()),
             _ => false,
         };
         if self.skip_until_key(&media, class, key) {
             return None;
         }
-        let frame = matches!(
-            class,
-            Some(Class::KeyFrame | Class::InterFrame | Class::Disposable | Class::Audio)
-        );
-        let sticky = kept
-            && (matches!(class, Some(Class::SequenceHeader | Class::Metadata))
-                || media.is_metadata());
+        let sticky = kept && (is_header(class) || media.is_metadata());
         let (now, seq) = (clock::now(), self.next());
         self.wake(now);
         let track = info.map(|info| TrackId { video: info.video, track: info.track });
@@ -777,6 +851,32 @@ impl Inner {
         }
         self.cache(seq, key, settings);
         Some(())
+    }
+
+    /// Whether players are to wait for video: it has come, or is announced and may still come.
+    fn expects_video(&self, settings: &Settings, now: u64) -> bool {
+        self.main_track.is_some() || {
+            let source = self.source_on_air();
+            let announced = source.is_some_and(|source| source.headers.announce_video());
+            let soon = self.probed.is_some_and(|probed| now < probed);
+            announced && (soon || settings.wait_video)
+        }
+    }
+
+    /// For how long it is still to be seen which tracks have frames, so that players wait.
+    fn probing(&self, now: u64) -> Option<u64> {
+        let left = self.probed?.checked_sub(now).filter(|&left| left > 0)?;
+        self.source_on_air()?.headers.are_unframed().then_some(left)
+    }
+
+    /// Whether a subscriber that looks at packet `seq` waits for that. One that gets an RTMP play and
+    /// can start does not: nothing tells it of tracks in advance.
+    fn awaits_tracks(&self, cursor: &Cursor, seq: u64) -> bool {
+        let form = cursor.form;
+        let starts = form != Form::Flv && cursor.headers == 0;
+        !form.is_to_publish()
+            && self.probing(clock::now()).is_some()
+            && !(starts && self.packet(seq).is_some_and(|packet| packet.key))
     }
 
     fn skip_until_key(&mut self, media: &Media<'_>, class: Option<Class>, key: bool) -> bool {
@@ -984,7 +1084,8 @@ impl Inner {
             if !cursor.head.as_ref().is_some_and(|head| head.has_stickies()) {
                 cursor.headers = 0;
             }
-            self.send_headers(cursor, self.packet(key).map_or(0, |packet| packet.timestamp));
+            let timestamp = self.packet(key).map_or(0, |packet| packet.timestamp);
+            self.send_headers(cursor, key, timestamp);
             cursor.pos = pos;
         }
     }
@@ -1082,6 +1183,7 @@ impl Inner {
     fn deliver(&self, cursor: &mut Cursor, settings: &Settings) -> io::Result<()> {
         let Some(wire) = self.wire(cursor.form) else { return Ok(()) };
         let picked = match cursor.mode {
+            Mode::Picking { seq } if self.awaits_tracks(cursor, seq) => Picked::waiting(seq),
             Mode::Picking { seq } => self.pick(cursor, wire, seq, settings),
             Mode::Live => Picked::all(cursor.pos, wire.end()),
             Mode::Paused => Picked::default(),
@@ -1115,7 +1217,8 @@ impl Inner {
             None if cursor.mode == Mode::Paused => (),
             None => {
                 cursor.pick_from(picked.seq);
-                self.more.set(self.more.get() || picked.seq < self.next());
+                let more = picked.seq < self.next() && !picked.waits;
+                self.more.set(self.more.get() || more);
             }
         }
         Ok(())
@@ -1128,19 +1231,25 @@ impl Inner {
         let mut seq = seq.max(self.first);
         let next = self.next().min(seq + MAX_LOOKED_AT);
         if let Some((from, to)) = cursor.rest_of_packet(wire) {
-            match cursor.headers == self.headers_version {
-                true => picked.add(from, to),
+            match self.has_new_headers(cursor) {
+                false => picked.add(from, to),
                 // new headers go out behind it
-                false => cursor.finish_packet(wire),
+                true => cursor.finish_packet(wire),
             }
             seq += 1;
         }
+        let expects_video = self.expects_video(settings, clock::now());
         while seq < next && !picked.is_full() {
             let Some(packet) = self.packet(seq) else { break };
-            let free = self.main_track.is_none() || !settings.wait_key;
+            let free = !expects_video || !settings.wait_key;
             let starts = packet.key || (free && packet.kind != Kind::Data && !packet.sticky);
-            if starts && cursor.filter == Filter::ALL {
-                self.send_headers(cursor, packet.timestamp);
+            let all = cursor.filter == Filter::ALL;
+            if self.has_new_headers(cursor) && !picked.ranges.is_empty() {
+                // they go out in front of what is picked, so that has to be out first
+                break;
+            }
+            if starts && all {
+                self.send_headers(cursor, seq, packet.timestamp);
                 picked.add_all(wire.start_of(seq), wire.end());
                 return picked;
             }
@@ -1150,8 +1259,8 @@ impl Inner {
                 // with audio switched off, video still starts at a key frame
                 Kind::Video => cursor.filter.video && !cursor.filter.audio,
             };
-            if wanted {
-                self.send_headers(cursor, packet.timestamp);
+            if wanted || (packet.sticky && all) {
+                self.send_headers(cursor, seq, packet.timestamp);
             }
             // a sticky one is among the headers
             if wanted && !packet.sticky {
@@ -1163,15 +1272,19 @@ impl Inner {
         picked
     }
 
-    /// Puts the sticky messages in front, if the peer does not have these yet.
-    fn send_headers(&self, cursor: &mut Cursor, timestamp: u32) {
-        let version = self.headers_version;
-        if cursor.headers == version {
-            return;
-        }
+    /// Whether there are sticky messages that the peer does not have.
+    fn has_new_headers(&self, cursor: &Cursor) -> bool {
+        self.source_on_air().is_some_and(|source| source.headers.any_since(cursor.headers))
+    }
+
+    /// Puts the sticky messages that packet `seq` needs in front, if the peer does not have these yet.
+    fn send_headers(&self, cursor: &mut Cursor, seq: u64, timestamp: u32) {
+        let mut after = mem::replace(&mut cursor.headers, seq + 1);
         let outlet = self.outlets.iter().find(|outlet| outlet.wire.form == cursor.form);
         let (Some(source), Some(outlet)) = (self.source_on_air(), outlet) else { return };
-        let mut after = mem::replace(&mut cursor.headers, version);
+        if !source.headers.any_since(after) {
+            return;
+        }
         let form = cursor.form;
         let head = cursor.head();
         // what it was to get before would pile up in front of a peer that takes nothing
@@ -1179,7 +1292,8 @@ impl Inner {
             head.drop_stickies();
             after = 0;
         }
-        let needed = Needed { after, version, timestamp };
+        let all = form.is_to_publish() || self.probing(clock::now()).is_some();
+        let needed = Needed { after, at: seq, all, timestamp };
         outlet.stickies.borrow_mut().put(&source.headers, form, needed, head);
     }
 
@@ -1260,6 +1374,10 @@ impl Inner {
         }
         cost::shrink(&mut self.packets);
         cost::shrink(&mut self.keys);
+        let (on_air, first) = (self.on_air, self.first);
+        if let Some(source) = self.sources.iter_mut().find(|source| Some(source.id) == on_air) {
+            source.headers.trim(first);
+        }
     }
 
     /// Notes what those still need that are not written to directly.
@@ -1290,6 +1408,16 @@ impl Inner {
             players: self.cursors.iter().flatten().map(Cursor::held).sum(),
         }
     }
+}
+
+/// Whether a message of this class is one that a decoder makes pictures or sound of.
+fn is_frame(class: Class) -> bool {
+    matches!(class, Class::KeyFrame | Class::InterFrame | Class::Disposable | Class::Audio)
+}
+
+/// Whether it is for the frames behind it.
+fn is_header(class: Option<Class>) -> bool {
+    matches!(class, Some(Class::SequenceHeader | Class::Metadata))
 }
 
 /// A source's hold on its stream; dropped, it is gone from it.

@@ -118,7 +118,7 @@ pub(super) struct Cursor {
     pub blocked: bool,
     pub player: bool,
     pub filter: Filter,
-    /// The version of the sticky messages that the peer has.
+    /// It has the sticky messages of the packets before this number.
     pub headers: u64,
     /// How often it was moved to a key frame because it was behind.
     pub drops: u32,

@@ -33,6 +33,11 @@ pub enum Form {
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
 impl Form {
+    /// Whether it is for a server that is published to, which gets all that the source has said.
+    pub fn is_to_publish(self) -> bool {
+        matches!(self, Form::Rtmp { to_publish: true, .. })
+    }
+
     /// Hands the encoding of `media`, whose payload comes in `parts`, to `put`, piece by piece.
     pub fn encode(&self, media: &Media<'_>, put: impl FnMut(&[u8])) {
         match *self {
