@@ -4,7 +4,8 @@
 //! nginx does not know the former when it closes its listening sockets, so a worker that is told to
 //! leave still answers on them for as long as its sessions last.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::LinkedList;
 use std::io;
 use std::mem;
 use std::os::fd::{IntoRawFd, RawFd};
@@ -30,8 +31,12 @@ const PAUSE_MS: u64 = 500;
 /// It says so once in so long.
 const REPORT_MS: u64 = 1000;
 
+/// What connections point to, also when their listening socket is closed.
+type Kept = (libc::sockaddr_un, ngx_listening_t);
+
 thread_local! {
     static REPORTED: Cell<Option<u64>> = const { Cell::new(None) };
+    static KEPT: RefCell<LinkedList<Kept>> = const { RefCell::new(LinkedList::new()) };
 }
 
 /// A socket on which this worker accepts. Dropped, it is closed.
@@ -62,9 +67,8 @@ pub fn accept(listener: UnixListener, handler: ngx_connection_handler_pt) -> io:
     // SAFETY: zeroes are a listening socket without options; the address is only copied around.
     // Both live as long as the process, as connections point to them.
     unsafe {
-        let address: &'static mut libc::sockaddr_un = Box::leak(Box::new(mem::zeroed()));
+        let (address, listening) = kept();
         address.sun_family = libc::AF_UNIX as _;
-        let listening: &'static mut ngx_listening_t = Box::leak(Box::new(mem::zeroed()));
         listening.fd = (*c).fd;
         listening.sockaddr = ptr::from_mut(address).cast();
         listening.socklen = mem::size_of::<libc::sockaddr_un>() as _;
@@ -82,6 +86,19 @@ pub fn accept(listener: UnixListener, handler: ngx_connection_handler_pt) -> io:
             false => Err(io::ErrorKind::Other.into()),
         }
     }
+}
+
+/// Memory of zeroes that lives as long as the worker runs.
+fn kept() -> (&'static mut libc::sockaddr_un, &'static mut ngx_listening_t) {
+    KEPT.with_borrow_mut(|all| {
+        // SAFETY: zeroes are an address and a listening socket of nothing. An element of a list stays
+        // in its place, and it is freed when nginx has left its event loop for good.
+        unsafe {
+            all.push_back(mem::zeroed());
+            let at: *mut Kept = all.back_mut().map_or(ptr::null_mut(), ptr::from_mut);
+            (&mut (*at).0, &mut (*at).1)
+        }
+    })
 }
 
 /// Has this worker pause, with one line a second, where nginx would go on closing connections that it
