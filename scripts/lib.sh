@@ -111,7 +111,7 @@ fresh_lists() {
 
 need_rust() {
 	command -v cargo >/dev/null ||
-		die "cargo is not installed; Rust 1.85 or newer is needed (https://rustup.rs)"
+		die "cargo is not installed; Rust 1.88 or newer is needed (https://rustup.rs)"
 }
 
 # nginx's version number (1022001) and name (1.22.1) by its header or by its binary

@@ -61,6 +61,7 @@ pub mod log;
 pub mod ngx;
 pub mod oclp;
 pub mod parse;
+pub mod publish;
 pub mod relay;
 pub mod resolver;
 pub mod server_id;
@@ -75,6 +76,7 @@ pub use live::{LiveConf, MergeWindow};
 pub use log::LogTarget;
 pub use ngx::main_conf;
 pub use oclp::OclpConf;
+pub use publish::{Conflict, PublishConf};
 pub use relay::RelayConf;
 pub use resolver::ResolverConf;
 pub use session::SessionConf;
@@ -90,6 +92,7 @@ pub const TABLES: &[&[directive::Directive]] = &[
     server_name::DIRECTIVES,
     session::DIRECTIVES,
     live::DIRECTIVES,
+    publish::DIRECTIVES,
     access::DIRECTIVES,
     limit::DIRECTIVES,
     log::DIRECTIVES,
@@ -106,6 +109,8 @@ pub struct Scope {
     pub session: session::SessionScope,
     /// Streams and their players.
     pub live: live::LiveScope,
+    /// Several publishers of one stream.
+    pub publish: publish::PublishScope,
     /// Who may publish and play.
     pub access: access::AccessScope,
     /// Where relays may go.
@@ -129,6 +134,7 @@ impl Scope {
     pub fn inherit(&mut self, outer: &Scope) {
         self.session.inherit(&outer.session);
         self.live.inherit(&outer.live);
+        self.publish.inherit(&outer.publish);
         self.access.inherit(&outer.access);
         self.relay_networks.inherit(&outer.relay_networks);
         self.limit.inherit(&outer.limit);
@@ -251,6 +257,8 @@ pub struct AppConf {
     pub server_id: String,
     /// Streams and their players.
     pub live: LiveConf,
+    /// Several publishers of one stream.
+    pub publish: PublishConf,
     /// Who may publish and play: the first rule that matches decides, none allows.
     pub access: Vec<AccessRule>,
     /// Where relays may go that others have named: as `access`, for clients of both kinds.

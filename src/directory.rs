@@ -41,6 +41,9 @@ pub fn watch() {
         let Some(stream) = live::find(key) else { return };
         match word {
             Word::Source => {
+                if let Some(priority) = replaced(key) {
+                    stream.refuse_source(priority, REPLACED);
+                }
                 find_source(&stream);
                 relay::pull::resume(&stream);
             }
@@ -70,6 +73,9 @@ pub struct Remote {
 /// Another worker has a source that rules this one out.
 #[derive(Debug)]
 pub struct Taken;
+
+/// What a publisher is told whose place another one has taken.
+pub const REPLACED: &str = "another publisher has taken its place";
 
 /// What workers tell each other of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +164,34 @@ pub struct Interest {
 /// A full zone leaves the stream to this worker alone, with a line in the log.
 pub fn publish(key: &Key, priority: i32) -> Result<SourceHold, Taken> {
     claim(key, priority, |other| other == priority)
+}
+
+/// The same, in the place of a publisher of that priority in another worker, which hears of it.
+pub fn publish_over(key: &Key, priority: i32) -> SourceHold {
+    let replaced = change(key, |members| {
+        let mut replaced = Vec::new();
+        for other in members.iter_mut().filter(|m| m.pid != me() && m.source == priority) {
+            other.source = NO_SOURCE;
+            replaced.push(other.pid);
+        }
+        let own = own(members);
+        own.source = own.source.max(priority);
+        replaced
+    });
+    OWN.with_borrow_mut(|own| own.entry(key.clone()).or_default().push(priority));
+    tell(key, &replaced.unwrap_or_default());
+    SourceHold { key: key.clone(), priority }
+}
+
+/// The priority of a source that this worker still has, while another worker has taken its place.
+fn replaced(key: &Key) -> Option<i32> {
+    let best = OWN.with_borrow(|own| own.get(key)?.iter().copied().max())?;
+    let replaced = member::update(&encode(key), Class::Open, |members| {
+        let has = |member: &Member| member.source == best;
+        let (own, others): (Vec<&Member>, _) = members.iter().partition(|m| m.pid == me());
+        !own.into_iter().any(has) && others.into_iter().any(has)
+    });
+    replaced.unwrap_or(false).then_some(best)
 }
 
 /// Makes a pull by this worker known, if no other worker has any source of the stream: a stream is

@@ -33,7 +33,6 @@ use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
 use crate::nginx::share::{self, Share, READS_A_TURN};
 use crate::nginx::task::Task;
-use crate::variables::{Var, Vars};
 use crate::visit::{join, Publishing, Visit, MAX_NAME};
 use streams::{MessageStream, MessageStreams, Role};
 
@@ -89,8 +88,6 @@ pub enum Reason {
     TimedOut(&'static str),
     /// The client was told why in a status.
     Refused(&'static str),
-    /// There is no application that the client could have meant.
-    NoApplication(Vec<u8>),
     /// The worker leaves, or has too few connections.
     Shutdown,
     /// A panic was caught.
@@ -105,9 +102,6 @@ impl fmt::Display for Reason {
             Reason::Protocol(what) => f.write_str(what),
             Reason::TimedOut(what) => write!(f, "timed out: {what}"),
             Reason::Refused(what) => write!(f, "refused: {what}"),
-            Reason::NoApplication(app) => {
-                write!(f, "refused: no such application: \"{}\"", String::from_utf8_lossy(app))
-            }
             Reason::Shutdown => f.write_str("closed at shutdown"),
             Reason::Internal => f.write_str("internal error"),
         }
@@ -160,6 +154,18 @@ pub struct Client {
     pub app_name: Vec<u8>,
 }
 
+/// What the client asked for last, in its own words, without queries, which may hold secrets.
+#[derive(Default)]
+struct Asked {
+    app: Vec<u8>,
+    name: Vec<u8>,
+}
+
+/// Whether the peer has closed the connection without reading all of it.
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
 /// A client's session. It lives as long as its connection's handler, and ends with [`finalize`].
 ///
 /// [`finalize`]: Session::finalize
@@ -179,6 +185,7 @@ pub struct Session {
     command: Cell<&'static str>,
     /// Why the session ended.
     reason: RefCell<String>,
+    asked: RefCell<Asked>,
     /// What the client publishes or plays, or did last.
     visit: RefCell<Option<Rc<Visit>>>,
     /// What the client is allowed is being decided; its input waits.
@@ -240,8 +247,18 @@ impl Session {
         if server.tcp_nodelay {
             conn.set_nodelay();
         }
+        conn.number_log();
         let proxied = listen.proxy_protocol;
         let peer = Peer { addr: conn.addr_text(), ip: conn.ip(), port: conn.port() };
+        if proxied && !server.trusts(peer.ip) {
+            log::error!(
+                conn.log(),
+                "rtmp: a PROXY protocol header is not taken from here, client: {}, server: {}",
+                String::from_utf8_lossy(&peer.addr),
+                listen.addr,
+            );
+            return;
+        }
         let session = Rc::new_cyclic(|this: &Weak<Session>| {
             let call = |f: fn(&Rc<Session>)| {
                 let this = this.clone();
@@ -266,6 +283,7 @@ impl Session {
                 players: Cell::new(0),
                 command: Cell::new("NONE"),
                 reason: RefCell::default(),
+                asked: RefCell::default(),
                 visit: RefCell::default(),
                 decision: RefCell::default(),
                 ending: RefCell::default(),
@@ -549,6 +567,7 @@ impl Session {
     /// Refuses what was asked on a message stream, or ends it, with a status there. The others go on;
     /// a client that has no other is closed behind the status.
     fn refuse(self: &Rc<Self>, stream: &MessageStream, code: &str, why: &'static str) -> Flow {
+        self.asked.borrow_mut().name.clone_from(&stream.name.borrow());
         if self.streams.borrow().len() > 1 {
             self.leave(stream);
             self.rest();
@@ -579,8 +598,6 @@ impl Session {
         let connect = &client.connect;
         let path = join(&client.app_name, name);
         let Some(Place { conf, app, name }) = client.server.split(&path) else {
-            let path = String::from_utf8_lossy(&path);
-            log::error!(self.conn.log(), "rtmp: no application fits the path \"{path}\"");
             return Err("no such application");
         };
         if app.len() > MAX_NAME || name.len() > MAX_NAME {
@@ -641,6 +658,12 @@ impl Session {
         if self.ended.replace(true) {
             return;
         }
+        let publishes = self.streams.borrow().iter().any(|stream| stream.publishes());
+        let reason = match reason {
+            // whoever closes with something of ours unread resets the connection
+            Reason::Io(error) if !publishes && is_reset(&error) => Reason::ClientClosed,
+            reason => reason,
+        };
         if !self.times.closing() {
             self.log_end(&reason);
         }
@@ -661,19 +684,33 @@ impl Session {
         self.conn.clear_handler();
     }
 
+    /// A refusal is as urgent as nginx's own "access forbidden by rule".
     fn log_end(&self, reason: &Reason) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (app, name) = (text(&self.get(&Var::App)), text(&self.get(&Var::Name)));
-        let line = format!(
-            "rtmp: {} {reason}, app: \"{app}\", name: \"{name}\", client: {}, server: {}",
-            self.command.get(),
-            text(&self.peer.borrow().addr),
-            self.listen.addr,
-        );
+        let left = !self.reason.borrow().is_empty() && matches!(reason, Reason::ClientClosed);
+        if !left {
+            self.reason.replace(reason.to_string());
+        }
+        let line = self.line(reason);
         match reason {
-            Reason::NoApplication(_) => log::error!(self.conn.log(), "{line}"),
+            Reason::Refused(_) => log::error!(self.conn.log(), "{line}"),
             _ => log::info!(self.conn.log(), "{line}"),
         }
+    }
+
+    /// A line of the log: what has become of that which the client asked for last.
+    fn line(&self, what: &dyn fmt::Display) -> String {
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes.get(..MAX_NAME).unwrap_or(bytes)).into_owned()
+        };
+        let asked = self.asked.borrow();
+        format!(
+            "rtmp: {} {what}, app: \"{}\", name: \"{}\", client: {}, server: {}",
+            self.command.get(),
+            text(&asked.app),
+            text(&asked.name),
+            text(&self.peer.borrow().addr),
+            self.listen.addr,
+        )
     }
 
     fn chunk_size(&self) -> usize {

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use crate::conf::{AppConf, Kind, MergeWindow, ServerConf};
+use crate::conf::{AppConf, Conflict, Kind, MergeWindow, ServerConf};
 use crate::directory::{self, Interest, SourceHold};
 use crate::live::{self, Form, Key, Publication, Settings, Sink, Source, Stream};
+use crate::nginx::log;
 use crate::oclp::{self, Admitted};
 use crate::relay::{loops, pull, push, Seat};
 use crate::variables::{argument, Var, Vars};
@@ -102,9 +103,7 @@ pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publis
     visit.access(Kind::Publish)?;
     let counted = limit::enter(visit, Kind::Publish)?;
     let mut admitted = oclp::publish(visit).await?;
-    let busy = Refusal::BadName("the stream is already published");
-    let known = directory::publish(&visit.key, visit.priority()).map_err(|_| busy)?;
-    let publication = visit.stream().publish(visit.priority(), source).map_err(|_| busy)?;
+    let (known, publication) = visit.take_place(source)?;
     admitted.enter_stream(visit);
     let pushes = push::start(visit, publication.stream());
     Ok(Publishing {
@@ -129,7 +128,7 @@ pub async fn may_play(visit: &Rc<Visit>) -> Result<Allowed, Refusal> {
     let counted = limit::enter(visit, Kind::Play)?;
     let admitted = oclp::play(visit).await?;
     let here = live::find(&visit.key).is_some_and(|stream| stream.on_air());
-    if !here && directory::source(&visit.key).is_none() && !visit.awaits_source() {
+    if !here && !visit.awaits_source() {
         return Err(Refusal::NotFound("nobody publishes the stream"));
     }
     Ok(Allowed { admitted, counted })
@@ -156,19 +155,50 @@ impl Visit {
         Ok(())
     }
 
-    /// The priority of a publisher among those of its stream: `?pubpri=N`, 0 by default. A relay's
-    /// place, below every publisher, can't be taken by asking for it.
+    /// Joins the publishers of the stream. Whoever takes somebody's place has a line in the log.
+    fn take_place(&self, source: Rc<dyn Source>) -> Result<(SourceHold, Publication), Refusal> {
+        let (priority, stream) = (self.priority(), self.stream());
+        let elsewhere = directory::source(&self.key).map(|remote| remote.priority);
+        let before = stream.priority().max(elsewhere).filter(|before| *before >= 0);
+        let busy = Refusal::BadName("the stream is already published");
+        let joined = match self.app.publish.conflict {
+            Conflict::Reject => {
+                let known = directory::publish(&self.key, priority).map_err(|_| busy)?;
+                (known, stream.publish(priority, source).map_err(|_| busy)?)
+            }
+            Conflict::Replace => {
+                let known = directory::publish_over(&self.key, priority);
+                (known, stream.replace(priority, source, directory::REPLACED).map_err(|_| busy)?)
+            }
+        };
+        if before.is_some_and(|before| before <= priority) {
+            log::notice!(
+                log::cycle(),
+                "*{} rtmp: another publisher takes over \"{}\", client: {}",
+                self.connection,
+                self.key,
+                String::from_utf8_lossy(&self.remote_addr),
+            );
+        }
+        Ok(joined)
+    }
+
+    /// The priority of a publisher among those of its stream: `?pubpri=N` where that counts, else 0.
+    /// A relay's place, below every publisher, can't be taken by asking for it.
     fn priority(&self) -> i32 {
+        if !self.app.publish.priority {
+            return 0;
+        }
         std::str::from_utf8(argument(&self.args, b"pubpri"))
             .ok()
             .and_then(|text| text.parse().ok())
             .map_or(0, |priority: i32| priority.max(0))
     }
 
-    /// Whether a player stays when there is no source: somebody may publish, or a pull may bring
-    /// one.
+    /// Whether a player stays when there is no source here: somebody may publish, a pull may bring
+    /// one, or another worker has one.
     pub fn awaits_source(&self) -> bool {
-        self.app.live.idle_streams || pull::possible(self)
+        self.app.live.idle_streams || pull::possible(self) || directory::source(&self.key).is_some()
     }
 
     /// The stream that the client names.

@@ -25,7 +25,7 @@ pub unsafe fn prepare(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
     unsafe {
         let Some(main) = conf::ngx::main_conf_of(cycle) else { return Ok(()) };
         directory::master::prepare(cycle, &main)
-            .map_err(|line| log::emergency!((*cycle).log, "{line}"))
+            .map_err(|line| log::emergency!(log::Log::new((*cycle).log), "{line}"))
     }
 }
 

@@ -195,7 +195,7 @@ for my $bad (qw/ so_keepalive=maybe so_keepalive=:: so_keepalive=1:2
 }
 like(conf_check($t, "rtmp { server { listen $p ssl; } }"),
 	qr/^the "ssl" parameter of the "listen" directive is not supported/, 'ssl');
-check("server { listen 127.0.0.1:$p so_keepalive=1m::5 proxy_protocol reuseport; "
+check("proxy_protocol_from 10.0.0.0/8 unix:; server { listen 127.0.0.1:$p so_keepalive=1m::5 proxy_protocol reuseport; "
 	. "listen [::1]:$p ipv6only=on; }", '', 'good parameters');
 
 # the subs hold it, and it must end before the tests are counted

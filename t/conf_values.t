@@ -40,6 +40,10 @@ my @bad = (
 	'max_streams 7' => 'a number from 8 to 65600',
 	'max_streams +9' => 'a number from 8 to 65600',
 	'max_streams 99999999999999999999' => 'a number from 8 to 65600',
+	'publish_priority 1' => '"on" or "off"',
+	'publish_conflict kick' => '"reject" or "replace"',
+	'proxy_protocol_from 10.0.0.0/33' => $net,
+	'proxy_protocol_from balancer' => $net,
 	'max_publishes 0' => 'a number from 1 to 64',
 	'max_publishes 65' => 'a number from 1 to 64',
 	'first_command_timeout soon' => $time,
@@ -108,6 +112,10 @@ rtmp {
     max_message 4k;
     max_streams 65600;
     max_publishes 64;
+    publish_priority on;
+    publish_conflict REPLACE;
+    proxy_protocol_from 10.0.0.1 2001:db8::/32 unix:;
+    proxy_protocol_from all;
     first_command_timeout 0;
     allow publish 10.1.2.3/8;
     allow ::ffff:10.0.0.0/104;

@@ -24,7 +24,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->plan(7);
 
-live_run($t);
+live_run($t, app => "publish_priority on;");
 
 ###############################################################################
 

@@ -41,6 +41,7 @@ rtmp {
         listen 127.0.0.1:8080;
         live on;
         relay_reconnect 400ms;
+        publish_priority on;
 
         application pub {
             oclp_meta http://127.0.0.1:8081/push stage=start,update,done args=a=c&b=d timeout=1s

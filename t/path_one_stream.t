@@ -222,10 +222,10 @@ ok(flv_plays(8086, '/deep/er/cam.flv', $n), '/deep/er/cam.flv');
 is(rtmp(8084, 'deep', 'cam')->{code}, 'NetStream.Play.StreamNotFound', 'play deep + cam');
 is(publisher(8084, 'deep', 'cam', 0)->{code}, 'NetStream.Publish.BadName', 'publish deep + cam');
 is(http_flv(port(8086), '/deep/cam.flv')->status(), 404, '/deep/cam.flv');
-ok(wait_for { logged(qr/\[error\].*no application fits the path "deep\/cam"/) }, 'the log names the path');
+ok(wait_for { logged(qr/\[error\].*no such application, app: "deep", name: "cam"/) }, 'the log names the path');
 is(rtmp_connect(port(8084), $_)->{code}, 'NetConnection.Connect.InvalidApp', "connect to $_")
 	for 'nosuch', 'deeper', 'nosuch/room';
-ok(wait_for { logged(qr/\[error\].*no such application: "nosuch\/room"/) }, 'the log names it');
+ok(wait_for { logged(qr/\[error\].*no such application, app: "nosuch\/room"/) }, 'the log names it');
 my $long = rtmp_connect(port(8084), 'deep/er/' . 'x' x 200);
 is($long->publish('y' x 200), 'NetStream.Publish.BadName', 'a name that is too long in two pieces');
 

@@ -24,7 +24,7 @@ select STDOUT; $| = 1;
 
 my $t = Test::Nginx->new()->plan(4);
 
-workers_run($t, 4);
+workers_run($t, 4, app => "publish_priority on;");
 
 ###############################################################################
 

@@ -428,7 +428,7 @@ impl Load {
     fn open_at(&mut self, group: Option<usize>, stream: u32, opened: u64) {
         let Some(target) = self.target(group, stream) else { return };
         let made = self.made + 1;
-        let verify = self.verify_every > 0 && made % self.verify_every == 0;
+        let verify = self.verify_every > 0 && made.is_multiple_of(self.verify_every);
         let purpose = if group.is_some() { Purpose::Play } else { Purpose::Publish };
         let link = match target.scheme {
             Scheme::Rtmp => {

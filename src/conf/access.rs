@@ -58,6 +58,10 @@ pub enum Net {
 }
 
 impl Net {
+    /// What [`Net::parse`] reads.
+    pub const MUST_BE: &str =
+        "an address, a CIDR block such as \"192.168.1.0/24\", \"unix:\" or \"all\"";
+
     /// Whether `ip` is in the set; `None` is a client of a unix socket.
     pub fn contains(&self, ip: Option<IpAddr>) -> bool {
         match (self, ip.map(|ip| ip.to_canonical())) {
@@ -75,7 +79,7 @@ impl Net {
     }
 
     /// Reads `all`, `unix:`, an address or an address and a prefix.
-    fn parse(word: &[u8]) -> Option<Net> {
+    pub fn parse(word: &[u8]) -> Option<Net> {
         match word {
             b"all" => return Some(Net::All),
             b"unix:" => return Some(Net::Unix),
@@ -152,12 +156,7 @@ fn rule(scope: &mut Scope, args: &Args<'_>, allow: bool) -> Result<(), ConfError
         }
         _ => return Err(ConfError::Logged),
     };
-    let net = Net::parse(net).ok_or_else(|| {
-        ConfError::invalid(
-            net,
-            "an address, a CIDR block such as \"192.168.1.0/24\", \"unix:\" or \"all\"",
-        )
-    })?;
+    let net = Net::parse(net).ok_or_else(|| ConfError::invalid(net, Net::MUST_BE))?;
     scope.access.rules.push(AccessRule { allow, kind, net });
     Ok(())
 }

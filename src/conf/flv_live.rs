@@ -367,7 +367,7 @@ pub unsafe fn bind_locations(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
     for location in locations {
         location.bind(listens).map_err(|line| {
             // SAFETY: the log of a cycle that is being set up.
-            log::emergency!(unsafe { (*cycle).log }, "{line}");
+            log::emergency!(unsafe { log::Log::new((*cycle).log) }, "{line}");
         })?;
     }
     Ok(())

@@ -375,6 +375,14 @@ impl AddressBlock {
         }
         let default = self.default.or(self.servers.first().copied());
         let default = default.and_then(|number| servers.get(number)).cloned();
+        if self.proxy_protocol && default.as_ref().is_some_and(|s| s.proxy_protocol_from.is_empty())
+        {
+            cf.warn(&format!(
+                "\"proxy_protocol\" on {} takes the client's address from whoever connects, \
+                 \"proxy_protocol_from\" names those who may tell it",
+                self.addr.text
+            ));
+        }
         Ok(Listen {
             addr: self.addr.text.clone(),
             address: self.addr.address.clone(),

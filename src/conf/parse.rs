@@ -187,6 +187,7 @@ fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerC
             name: name.clone(),
             server_id: id.clone(),
             live: scope.live.resolve(),
+            publish: scope.publish.resolve(),
             access: scope.access.resolve(),
             relay_networks: scope.relay_networks.resolve(),
             limit: scope.limit.resolve(),

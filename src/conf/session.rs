@@ -1,7 +1,11 @@
 //! How a client's connection is treated.
 
-use super::directive::{accepted, flag, number, setting, size, time, Directive, MS, ONE};
-use super::value::{self, Msec};
+use std::net::IpAddr;
+
+use super::access::Net;
+use super::directive::{accepted, flag, number, setting, size, time, Directive, MS, ONE, SOME};
+use super::value::{self, Args, ConfError, Msec};
+use super::Scope;
 
 settings! {
     /// How a client's connection is treated.
@@ -30,6 +34,16 @@ settings! {
         pub so_keepalive: bool,
         /// TCP_NODELAY.
         pub tcp_nodelay: bool,
+        /// Whose PROXY protocol headers count; empty: everybody's.
+        pub proxy_protocol_from: Vec<Net>,
+    }
+}
+
+impl SessionConf {
+    /// Whether a balancer at that address may tell who its clients are.
+    pub fn trusts(&self, ip: Option<IpAddr>) -> bool {
+        let from = &self.proxy_protocol_from;
+        from.is_empty() || from.iter().any(|net| net.contains(ip))
     }
 }
 
@@ -63,6 +77,16 @@ pub const DIRECTIVES: &[Directive] = &[
     size(c"max_message", MS, "16m", |s| &mut s.session.max_message, MESSAGE_SIZES),
     flag(c"so_keepalive", MS, "off", |s| &mut s.session.so_keepalive),
     flag(c"tcp_nodelay", MS, "on", |s| &mut s.session.tcp_nodelay),
+    setting(c"proxy_protocol_from", MS, None, SOME, proxy_protocol_from),
     // nothing of a live stream depends on how much a player buffers
     accepted(c"buflen", MS, "1s", |word| value::time(word).map(drop)),
 ];
+
+/// `proxy_protocol_from address|CIDR|unix:|all …`, any number of times.
+fn proxy_protocol_from(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
+    let nets = scope.session.proxy_protocol_from.get_or_insert_default();
+    for word in args.values() {
+        nets.push(Net::parse(word).ok_or_else(|| ConfError::invalid(word, Net::MUST_BE))?);
+    }
+    Ok(())
+}

@@ -336,10 +336,35 @@ impl Stream {
         priority: i32,
         source: Rc<dyn Source>,
     ) -> Result<Publication, Busy> {
+        if self.inner.borrow().sources.iter().any(|other| other.priority == priority) {
+            return Err(Busy);
+        }
+        self.enter(priority, source)
+    }
+
+    /// The same, in the place of the source of that priority, which is asked to leave.
+    pub fn replace(
+        self: &Rc<Self>,
+        priority: i32,
+        source: Rc<dyn Source>,
+        why: &'static str,
+    ) -> Result<Publication, Busy> {
+        let old = {
+            let sources = &mut self.inner.borrow_mut().sources;
+            let at = sources.iter().position(|other| other.priority == priority);
+            at.map(|at| sources.swap_remove(at).source)
+        };
+        let publication = self.enter(priority, source);
+        if let Some(old) = old {
+            old.refuse(why);
+        }
+        publication
+    }
+
+    fn enter(self: &Rc<Self>, priority: i32, source: Rc<dyn Source>) -> Result<Publication, Busy> {
         let id = {
             let inner = &mut *self.inner.borrow_mut();
-            let taken = inner.sources.iter().any(|other| other.priority == priority);
-            if taken || inner.sources.len() >= cost::MAX_SOURCES {
+            if inner.sources.len() >= cost::MAX_SOURCES {
                 return Err(Busy);
             }
             let id = inner.next_source;
@@ -356,6 +381,18 @@ impl Stream {
         };
         self.choose_source();
         Ok(Publication { stream: self.clone(), id, taken: Cell::new(0), crowded: Cell::new(false) })
+    }
+
+    /// Asks the source of that priority to leave.
+    pub fn refuse_source(&self, priority: i32, why: &'static str) {
+        let source = {
+            let inner = self.inner.borrow();
+            let found = inner.sources.iter().find(|source| source.priority == priority);
+            found.map(|found| found.source.clone())
+        };
+        if let Some(source) = source {
+            source.refuse(why);
+        }
     }
 
     fn unpublish(self: &Rc<Self>, id: u64) {

@@ -366,10 +366,17 @@ impl Connection {
         unsafe { (*self.c.as_ptr()).sent as u64 }
     }
 
-    /// The connection's log, which knows client and server.
-    pub fn log(&self) -> Log {
+    /// The connection's log.
+    pub fn log(&self) -> Log<'_> {
+        // SAFETY: the connection is live, and its log lives as long.
+        unsafe { Log::new((*self.c.as_ptr()).log) }
+    }
+
+    /// Has the lines of its log begin with its number, as those of nginx's http do. Only for a
+    /// connection that was accepted, whose log is its own.
+    pub fn number_log(&self) {
         // SAFETY: the connection is live.
-        unsafe { (*self.c.as_ptr()).log }
+        unsafe { (*(*self.c.as_ptr()).log).connection = (*self.c.as_ptr()).number };
     }
 
     /// The peer's address as text.
@@ -425,9 +432,12 @@ fn call<H: Handler>(ev: *mut ngx_event_t, f: impl FnOnce(Rc<H>)) {
             Rc::from_raw(data.as_ptr())
         })
     };
-    if let Some(handler) = handler {
-        if guard("a connection's handler", || f(handler.clone())).is_none() {
-            guard("the end of a session", || handler.panicked());
-        }
-    }
+    let Some(handler) = handler else { return };
+    let kept = handler.clone();
+    // the last hold may go in either, so each is dropped inside
+    let done = guard("a connection's handler", move || f(handler));
+    guard("the end of a session", move || match done {
+        Some(()) => drop(kept),
+        None => kept.panicked(),
+    });
 }

@@ -31,7 +31,7 @@ impl Event {
         // SAFETY: ngx_event_t is a C struct for which all zeroes is the idle state.
         let mut event: ngx_event_t = unsafe { mem::zeroed() };
         event.handler = Some(run);
-        event.log = log::cycle();
+        event.log = log::cycle().as_ptr();
         let callback = Rc::new(callback);
         let inner = Inner { ident: [0, 0, 0, usize::MAX], event, callback };
         let inner = NonNull::from(Box::leak(Box::new(inner)));
@@ -115,5 +115,5 @@ extern "C" fn run(ev: *mut ngx_event_t) {
         (*ev).set_timedout(0);
         (*inner).callback.clone()
     };
-    guard("an event", || callback());
+    guard("an event", move || callback());
 }

@@ -285,8 +285,9 @@ impl Request {
     }
 
     /// The connection's log, which knows the request.
-    pub fn log(&self) -> Option<Log> {
-        self.get_connection(|c| Some(c.log))
+    pub fn log(&self) -> Option<Log<'_>> {
+        // SAFETY: the log lives as long as the connection, and that as long as the request.
+        self.get_connection(|c| Some(unsafe { Log::new(c.log) }))
     }
 
     /// Whether the client is known to be gone while nobody was reading.

@@ -75,8 +75,8 @@ pub fn accept(listener: UnixListener, handler: ngx_connection_handler_pt) -> io:
         listening.type_ = libc::SOCK_STREAM;
         listening.handler = handler;
         listening.pool_size = POOL_SIZE;
-        listening.log = *log::cycle();
-        listening.logp = log::cycle();
+        listening.log = *log::cycle().as_ptr();
+        listening.logp = log::cycle().as_ptr();
         listening.connection = c;
         (*c).listening = listening;
         // nginx takes an event of this kind for its own when it looks for what was left open

@@ -1,14 +1,35 @@
 //! nginx's error log: `log::info!(log, "...")` and its siblings, one for each level in use.
 
+use std::marker::PhantomData;
+
 use nginx_sys::{ngx_cycle, ngx_log_t};
 
-/// A log of nginx's. It is only ever used in the worker, while the cycle or connection lives.
-pub type Log = *mut ngx_log_t;
+/// A log of nginx's, while what it belongs to lives.
+#[derive(Clone, Copy)]
+pub struct Log<'a> {
+    log: *mut ngx_log_t,
+    owner: PhantomData<&'a ()>,
+}
+
+impl Log<'_> {
+    /// # Safety
+    ///
+    /// `log` is a log that lives as long as the result.
+    pub unsafe fn new(log: *mut ngx_log_t) -> Self {
+        Log { log, owner: PhantomData }
+    }
+
+    /// For what nginx keeps with a log of its own.
+    pub fn as_ptr(self) -> *mut ngx_log_t {
+        self.log
+    }
+}
 
 /// The log of the running cycle.
-pub fn cycle() -> Log {
-    // SAFETY: nginx sets ngx_cycle before it calls any code of a module.
-    unsafe { (*ngx_cycle).log }
+pub fn cycle() -> Log<'static> {
+    // SAFETY: nginx sets ngx_cycle before it calls any code of a module, and a process has no other
+    // one as long as our code runs in it.
+    unsafe { Log::new((*ngx_cycle).log) }
 }
 
 /// Writes a line: nginx does not start.
@@ -57,8 +78,9 @@ macro_rules! debug {
 pub(crate) use {alert, debug, emergency, error, info, notice, warning};
 
 /// Writes one line at `level` if the log takes that level.
-pub fn write(level: usize, log: Log, line: std::fmt::Arguments<'_>) {
-    // SAFETY: `log` belongs to a live connection or cycle, see `Log`.
+pub fn write(level: usize, log: Log<'_>, line: std::fmt::Arguments<'_>) {
+    let log = log.as_ptr();
+    // SAFETY: the log lives, see `Log`.
     if unsafe { (*log).log_level } < level {
         return;
     }

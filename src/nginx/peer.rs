@@ -115,7 +115,7 @@ struct Pool(NonNull<ngx_pool_t>);
 impl Pool {
     fn new() -> io::Result<Self> {
         // SAFETY: the cycle's log outlives every connection of the worker.
-        let pool = unsafe { ngx_create_pool(POOL_SIZE, log::cycle()) };
+        let pool = unsafe { ngx_create_pool(POOL_SIZE, log::cycle().as_ptr()) };
         NonNull::new(pool).map(Pool).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 
@@ -166,7 +166,7 @@ fn prepare(address: &Address) -> io::Result<Prepared> {
     let name = unsafe { ngx_str_t::from_bytes(pool.0.as_ptr(), &text) };
     let name = pool.keep(name.ok_or(io::ErrorKind::OutOfMemory)?)?;
     // SAFETY: the cycle's log is live.
-    let mut own_log: ngx_log_t = unsafe { *log::cycle() };
+    let mut own_log: ngx_log_t = unsafe { *log::cycle().as_ptr() };
     // what fails is silent here: the caller says it, together with what it was for
     let log_level = mem::replace(&mut own_log.log_level, NGX_LOG_EMERG as usize);
     let log = pool.keep(own_log)?;

@@ -316,7 +316,7 @@ unsafe fn create(cycle: *mut ngx_cycle_t, servers: &[IpAddr]) -> Option<NonNull<
         let mut cf: ngx_conf_t = mem::zeroed();
         cf.pool = (*cycle).pool;
         cf.cycle = cycle;
-        cf.log = log::cycle();
+        cf.log = log::cycle().as_ptr();
         NonNull::new(ngx_resolver_create(&mut cf, names.as_mut_ptr(), names.len()))
             .filter(|resolver| resolver.as_ptr() as isize != NGX_NO_RESOLVER)
     }

@@ -115,8 +115,10 @@ impl Notice {
 
     fn log(&self, act: Act, result: &Result<client::Answer, Error>) {
         let Notice { callback, visit } = self;
+        // as nginx begins the lines of a connection's log
         let what = format_args!(
-            "oclp_{} {} of \"{}\", server: {}, client: {}",
+            "*{} rtmp: oclp_{} {} of \"{}\", server: {}, client: {}",
+            visit.connection,
             callback.call.name(),
             act.name(),
             visit.key,
@@ -127,11 +129,11 @@ impl Notice {
         let log = log::cycle();
         match result {
             Ok(answer) if answer.status == StatusCode::OK => {
-                log::info!(log, "rtmp: {what}: 200");
+                log::info!(log, "{what}: 200");
             }
-            Ok(answer) => log::notice!(log, "rtmp: {what}: {}", answer.status.as_u16()),
-            Err(Error::Left) => log::info!(log, "rtmp: {what}: {}", Error::Left),
-            Err(error) => log::error!(log, "rtmp: {what}: {error}"),
+            Ok(answer) => log::notice!(log, "{what}: {}", answer.status.as_u16()),
+            Err(Error::Left) => log::info!(log, "{what}: {}", Error::Left),
+            Err(error) => log::error!(log, "{what}: {error}"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The requests, byte for byte.
 
+use std::borrow::Cow;
+
 use percent_encoding::{percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
 
 use crate::conf::oclp::{Call, Callback};
@@ -97,6 +99,7 @@ fn append_groupid(target: &mut String, callback: &Callback) {
 /// so that none of them can forge a parameter.
 fn append_args(target: &mut String, callback: &Callback, vars: &dyn Vars) {
     let Some(args) = &callback.args else { return };
+    let vars: &dyn Vars = &OfLine { callback, vars };
     let args = args.eval_in(vars, |out, place, text| {
         let set = match place {
             Place::Text | Place::Query => QUERY,
@@ -108,6 +111,21 @@ fn append_args(target: &mut String, callback: &Callback, vars: &dyn Vars) {
         target.push('&');
         // nothing but ASCII is left
         target.push_str(&String::from_utf8_lossy(&args));
+    }
+}
+
+/// A client, as the callback's line sees it.
+struct OfLine<'a> {
+    callback: &'a Callback,
+    vars: &'a dyn Vars,
+}
+
+impl Vars for OfLine<'_> {
+    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        match var {
+            Var::GroupId => self.callback.groupid.as_deref().unwrap_or_default().into(),
+            var => self.vars.get(var),
+        }
     }
 }
 

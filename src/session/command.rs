@@ -14,6 +14,7 @@ use super::{Client, Flow, Reason, Session};
 use crate::conf::ServerConf;
 use crate::live::{Kind, Media};
 use crate::nginx::clock;
+use crate::nginx::log;
 use crate::visit::{find_by_domain, Name, MAX_NAME};
 
 /// A client may send this many commands at once...
@@ -154,6 +155,7 @@ impl Session {
 
     fn connect(self: &Rc<Self>, command: &Command) -> Result<Flow, Reason> {
         let connect = Connect::from(command);
+        self.asked.borrow_mut().app = without_query(&connect.app).to_vec();
         let Name { name: app, .. } =
             Name::parse(&connect.app).map_err(|why| Reason::Protocol(format!("connect: {why}")))?;
         let app = app.strip_suffix(b"/").unwrap_or(app);
@@ -174,7 +176,7 @@ impl Session {
             );
             message::command(&mut out, message::CSID_COMMAND, 0, size, &values);
             self.send(&out);
-            self.close(Reason::NoApplication(app.to_vec()));
+            self.close(Reason::Refused("no such application"));
             return Ok(Flow::Stop);
         };
         // everything in one write: each one of them alone would wait for the client's delayed ACK
@@ -192,6 +194,13 @@ impl Session {
         self.send(&out);
         self.arm_timer();
         Ok(Flow::Next)
+    }
+
+    /// Takes note of what the client asks for.
+    pub(super) fn asks(&self, command: &'static str, name: &[u8]) {
+        self.command.set(command);
+        self.reason.take();
+        self.asked.borrow_mut().name = without_query(name).to_vec();
     }
 
     /// Answers a command that wants an answer.
@@ -265,11 +274,14 @@ impl Session {
 
     /// Ends what a message stream does, at the client's wish.
     fn end_stream(&self, stream: &MessageStream) {
-        let (code, description) = match *stream.role.borrow() {
+        let (code, description, end) = match *stream.role.borrow() {
             Role::None => return,
-            Role::Publisher(_) => ("NetStream.Unpublish.Success", "Stop publishing"),
-            Role::Player(_) => ("NetStream.Play.Stop", "Stop live"),
+            Role::Publisher(_) => ("NetStream.Unpublish.Success", "Stop publishing", "unpublished"),
+            Role::Player(_) => ("NetStream.Play.Stop", "Stop live", "stopped"),
         };
+        self.asked.borrow_mut().name.clone_from(&stream.name.borrow());
+        self.reason.replace(end.into());
+        log::info!(self.conn.log(), "{}", self.line(&end));
         self.leave(stream);
         self.send(&self.status(stream.id, "status", code, description));
         self.rest();
@@ -277,6 +289,6 @@ impl Session {
 }
 
 /// A name without the query behind it.
-fn without_query(name: &[u8]) -> &[u8] {
+pub(super) fn without_query(name: &[u8]) -> &[u8] {
     name.split(|&byte| byte == b'?').next().unwrap_or_default()
 }

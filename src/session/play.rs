@@ -6,6 +6,7 @@ use rtmp_protocol::amf0::Value;
 use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
+use super::command::without_query;
 use super::streams::{MessageStream, Role, Viewer};
 use super::{Flow, Session};
 use crate::live::{Filter, Subscriber};
@@ -26,7 +27,7 @@ impl Session {
     }
 
     fn play_name(self: &Rc<Self>, id: u32, name: &[u8]) -> Flow {
-        self.command.set("PLAY");
+        self.asks("PLAY", name);
         let stream = self.streams.borrow_mut().adopt(self, id);
         let Some(stream) = stream else {
             return self.deny(id, "NetStream.Play.Failed", "too many message streams");
@@ -35,6 +36,7 @@ impl Session {
             return self.deny(stream.id, "NetStream.Play.Failed", "the message stream publishes");
         }
         self.leave(&stream);
+        stream.name.replace(without_query(name).to_vec());
         let (name, args) = match Name::parse(name) {
             Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
             Ok(_) => return self.not_found(&stream, "the stream has no name"),

@@ -4,16 +4,19 @@ use std::rc::Rc;
 
 use rtmp_protocol::command::Command;
 
+use super::command::without_query;
 use super::streams::{MessageStream, Role};
 use super::{Flow, Session};
 use crate::live::Source;
 use crate::nginx::clock;
+use crate::nginx::log;
 use crate::nginx::task;
 use crate::visit::{self, Name, Publishing, Refusal};
 
 impl Session {
     pub(super) fn publish_command(self: &Rc<Self>, id: u32, command: &Command) -> Flow {
-        self.command.set("PUBLISH");
+        let asked = command.str_arg(0).unwrap_or_default();
+        self.asks("PUBLISH", asked);
         let stream = self.streams.borrow_mut().adopt(self, id);
         let Some(stream) = stream else {
             return self.deny(id, "NetStream.Publish.BadName", "too many message streams");
@@ -22,12 +25,12 @@ impl Session {
             let why = "the message stream is in use";
             return self.deny(stream.id, "NetStream.Publish.BadName", why);
         }
-        let (name, args) = match Name::parse(command.str_arg(0).unwrap_or_default()) {
+        stream.name.replace(without_query(asked).to_vec());
+        let (name, args) = match Name::parse(asked) {
             Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
             Ok(_) => return self.bad_name(&stream, "the stream has no name"),
             Err(why) => return self.bad_name(&stream, why),
         };
-        stream.name.replace(name.clone());
         let visit = match self.visit(&stream, &name, args) {
             Ok(visit) => visit,
             Err(why) => return self.bad_name(&stream, why),
@@ -57,6 +60,7 @@ impl Session {
     }
 
     fn on_air(&self, stream: &MessageStream, publishing: Publishing) {
+        log::notice!(self.conn.log(), "{}", self.line(&"started"));
         self.allow_media();
         stream.role.replace(Role::Publisher(publishing));
         stream.media.set(Some(clock::now()));

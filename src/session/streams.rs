@@ -40,7 +40,7 @@ pub(super) struct MessageStream {
     pub id: u32,
     /// By what the client speaks of it, if not by its id.
     alias: Cell<Option<u32>>,
-    /// What it publishes, as the client names that.
+    /// What it publishes or plays, in the client's words.
     pub name: RefCell<Vec<u8>>,
     pub role: RefCell<Role>,
     /// The application of what it publishes or plays, or did last.

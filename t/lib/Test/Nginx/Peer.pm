@@ -18,7 +18,7 @@ use Time::HiRes qw/ time /;
 # seconds for any one answer
 my $TIMEOUT = 20 * ($ENV{TEST_NGINX_SLOW} || 1);
 
-# Options: host; rcvbuf, sndbuf in bytes (a small rcvbuf makes a slow reader);
+# Options: host; from, an own address; rcvbuf, sndbuf in bytes (a small rcvbuf makes a slow reader);
 # timeout, for each answer; capture: 1 keeps all received bytes in {captured}.
 sub open {
 	my ($class, $port, %options) = @_;
@@ -29,6 +29,8 @@ sub open {
 		if $options{rcvbuf};
 	setsockopt($socket, SOL_SOCKET, SO_SNDBUF, $options{sndbuf})
 		if $options{sndbuf};
+	bind($socket, pack_sockaddr_in(0, inet_aton($options{from}))) or return
+		if $options{from};
 	connect($socket,
 		pack_sockaddr_in($port, inet_aton($options{host} // '127.0.0.1')))
 		or return;
