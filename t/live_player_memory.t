@@ -44,6 +44,8 @@ for my $app (qw/ live roomy /) {
 	my $v = rtmp_connect(port(1935), $app, rcvbuf => 4096);
 	$v->play('s');
 	my $h = http_flv(port(8080), "/$app/s", rcvbuf => 4096);
+	# it is in the stream when that begins
+	$h->flags();
 	my $reader = rtmp_connect(port(1935), $app);
 	$reader->play('s');
 

@@ -35,7 +35,7 @@ fn read(pieces: &[&[u8]]) -> (Vec<Owned>, Option<ChunkError>) {
             }
         }
         assert!(input.len() < MAX_HEADER);
-        assert!(reader.partial_bytes() <= 2 * LIMITS.max_message);
+        assert!(reader.partial_bytes() <= LIMITS.max_partial());
         pending = input.to_vec();
     }
     (messages, None)

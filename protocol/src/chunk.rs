@@ -16,9 +16,11 @@ pub const MAX_HEADER: usize = 18;
 
 /// A timestamp field of this value says that the extended one follows.
 const EXTENDED: u32 = 0xFF_FFFF;
-/// How many times `max_message` may lie in unfinished messages of one session: a key frame, and what
-/// is interleaved with it.
-const PARTIAL_MESSAGES: usize = 2;
+/// How many times `max_message` may lie in unfinished messages of one session: audio, video, data and
+/// a command may be interleaved.
+const PARTIAL_MESSAGES: usize = 4;
+/// Beyond so many bytes, no more than twice: a key frame, and what is interleaved with it.
+const MANY_BYTES: usize = 16 << 20;
 /// Chunks that any message may take; if `max_message` needs more at the default chunk size, then so
 /// many. A chunk costs some 8 ns and at least two bytes on the wire, so time is always proportional
 /// to what arrives (1-byte chunks: 140 MB/s a core, chunks of 4096: 20 GB/s). This bound keeps the
@@ -34,8 +36,17 @@ const MAX_FIRST_DELTA: u32 = 5000;
 pub struct Limits {
     /// How many chunk streams the peer may use, whatever their ids are.
     pub max_streams: u32,
-    /// The longest message, in bytes. Unfinished messages of a session hold at most twice this.
+    /// The longest message, in bytes; [`Limits::max_partial`] follows from it.
     pub max_message: usize,
+}
+
+impl Limits {
+    /// What may lie in unfinished messages of a session, in bytes: four of the longest messages, or
+    /// where that is more than 16 MiB, two.
+    pub fn max_partial(&self) -> usize {
+        let twice = self.max_message.saturating_mul(2);
+        self.max_message.saturating_mul(PARTIAL_MESSAGES).min(twice.max(MANY_BYTES))
+    }
 }
 
 impl Default for Limits {
@@ -87,7 +98,7 @@ pub struct Message<'a> {
 
 /// Puts a peer's chunks together again.
 ///
-/// Memory: what arrived of unfinished messages (at most twice `max_message`, and at most twice
+/// Memory: what arrived of unfinished messages (at most [`Limits::max_partial`], and at most twice
 /// that in capacity), plus at most 64 KiB kept for each chunk stream in use.
 #[derive(Debug)]
 pub struct ChunkReader {
@@ -321,7 +332,7 @@ impl ChunkReader {
         let Some(stream) = self.streams.get_mut(csid) else { return Ok(false) };
         let length = stream.length as usize;
         self.partial = self.partial.saturating_add(part.len());
-        let max = self.limits.max_message.saturating_mul(PARTIAL_MESSAGES);
+        let max = self.limits.max_partial();
         if self.partial > max {
             return Err(ChunkError::TooManyPartialBytes { bytes: self.partial, max });
         }

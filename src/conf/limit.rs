@@ -40,7 +40,7 @@ pub const DIRECTIVES: &[Directive] = &[
         value::once(&mut scope.limit.max_connections, Some(max))
     }),
     setting(c"rtmp_limit_conn", MSA, Some("off"), ONE_OR_TWO, limit_conn),
-    setting(c"rtmp_limit_names", MSA, Some("256"), ONE, |scope, args| {
+    setting(c"rtmp_limit_names", MSA, Some("off"), ONE, |scope, args| {
         value::once(&mut scope.limit.names, number_or_off(args.first())?)
     }),
     setting(c"rtmp_limit_attempts", MSA, Some("40"), ONE, |scope, args| {
