@@ -210,7 +210,7 @@ sub cell {
 		$protocol eq 'rtmp' ? $p->read_status(0.02) : $p->answered();
 		return ($p->status() // '') =~ /^(?:NetStream.Play.StreamNotFound|NetStream.Publish.BadName|404)$/;
 	};
-	wait_for { $ended->() || $told->('update') || $told->('start') > 1 } $WHILE + 0.5 * $SLOW;
+	wait_until($WHILE + 0.5 * $SLOW, sub { $ended->() || $told->('update') || $told->('start') > 1 });
 	return 'ended' if $ended->();
 	if ($told->('start') > 1) {
 		$p->close();
@@ -224,12 +224,12 @@ sub ends {
 	my ($p, $what, $told, $app) = @_;
 
 	my @words = $what || ();
-	wait_for { $told->('update') } $WHILE;
+	wait_until($WHILE, sub { $told->('update') });
 	push @words, 'updates' if $told->('update');
 	$p->close();
 	# who is not answered tells of the end in the log only
 	my $log = sub { $t->read_file('error.log') =~ /oclp_\w+ done of "\Q$app\E\/.*no answer/ };
-	wait_for { $told->('done') || $app =~ /refused/ && $log->() } $WHILE;
+	wait_until($WHILE, sub { $told->('done') || $app =~ /refused/ && $log->() });
 	push @words, 'done' if $told->('done') || $app =~ /refused/ && $log->();
 	return join ', ', @words;
 }

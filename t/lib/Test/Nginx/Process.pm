@@ -13,7 +13,7 @@ use strict;
 use base qw/ Exporter /;
 
 our @EXPORT = qw/
-	spawn wait_for worker_pids rss_kb fd_count cpu_seconds
+	spawn wait_for wait_until worker_pids rss_kb fd_count cpu_seconds
 /;
 
 use POSIX qw/ WNOHANG _exit sysconf _SC_CLK_TCK /;
