@@ -29,7 +29,8 @@ select STDOUT; $| = 1;
 my $CLIENTS = 200;
 # seconds between frames, and that one may take
 my $FRAME = 0.01;
-my $GAP = 0.05 * ($ENV{TEST_NGINX_SLOW} || 1);
+# to wait for one answer would take a second
+my $GAP = 0.5 * ($ENV{TEST_NGINX_SLOW} || 1);
 
 my $t = Test::Nginx->new()->plan(9);
 
@@ -106,7 +107,7 @@ for (@players) {
 my $elsewhere = rtmp_connect(port(8080), 'other');
 my $asked = time();
 is($elsewhere->play('name'), 'NetStream.Play.Start', 'another server answers');
-cmp_ok(time() - $asked, '<', 0.5 * ($ENV{TEST_NGINX_SLOW} || 1), 'and at once');
+cmp_ok(time() - $asked, '<', 0.9 * ($ENV{TEST_NGINX_SLOW} || 1), 'and at once');
 
 my %codes;
 $codes{$_->read_status()}++ for @players;
@@ -114,7 +115,8 @@ my $took = time() - $began;
 is_deeply(\%codes, { 'NetStream.Play.Start' => $CLIENTS / 2,
 	'NetStream.Play.Forbidden' => $CLIENTS / 2 }, 'decided as oclp_fail says');
 cmp_ok($took, '>=', 0.95, 'not before the timeout');
-cmp_ok($took, '<', 2.5, 'and soon after it');
+# one after the other would take minutes
+cmp_ok($took, '<', 30, 'and soon after it');
 
 # those who were let in without an answer leave, and more come and go
 

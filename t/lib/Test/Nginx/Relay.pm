@@ -19,6 +19,8 @@ use Test::Nginx::RTMP;
 
 # seconds for any one answer of a client, and of us to a client
 my $TIMEOUT = 5 * ($ENV{TEST_NGINX_SLOW} || 1);
+# seconds in which somebody comes, or says what is due, on a machine that is busy as well
+my $PATIENCE = 12 * $TIMEOUT;
 
 # Starts nginx with one worker (or as many as "workers" says), and the application "live" in two servers: near,
 # on port 1935, and far, on port 1936; the options are more lines for these
@@ -123,7 +125,7 @@ sub rtmp_accept {
 	my ($server, %options) = @_;
 
 	my $until = $options{until} // '';
-	$server->timeout($options{timeout} // $TIMEOUT);
+	$server->timeout($options{timeout} // $PATIENCE);
 	my $socket = $server->accept() or return;
 	my $self = _adopt($socket);
 	return $self if $until eq 'handshake';
@@ -158,7 +160,7 @@ sub _adopt {
 
 	$socket->blocking(0);
 	return bless {
-		timeout => $TIMEOUT, captured => '', in => '', received => 0,
+		timeout => $PATIENCE, captured => '', in => '', received => 0,
 		socket => $socket, select => IO::Select->new($socket),
 		auto_ack => 1, auto_pong => 1, acked => 0, in_chunk => 128,
 		out_chunk => 128, chunks => {}, skipped => [], transaction => 0,
