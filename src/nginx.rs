@@ -1,5 +1,6 @@
 //! Small safe wrappers over what the ngx crate lacks. `unsafe` lives here and in module glue.
 
+pub mod address;
 pub mod addresses;
 pub mod block;
 pub mod clock;

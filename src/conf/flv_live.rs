@@ -16,10 +16,11 @@ use nginx_sys::{
     NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
 };
 
-use super::ngx::{conf_result, main_conf_of, Address, Cf};
+use super::ngx::{conf_result, main_conf_of, Cf};
 use super::value::{self, Args, ConfError};
 use super::Listen;
 use crate::flv_live::cors::Cors;
+use crate::nginx::address::Address;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 

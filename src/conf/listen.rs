@@ -6,11 +6,12 @@ use std::rc::Rc;
 use nginx_sys::ngx_connection_t;
 
 use super::directive::{any, Directive, S, SOME};
-use super::ngx::{self, Address, Cf, SockAddr};
+use super::ngx::{self, Cf};
 use super::parse::Parse;
 use super::server_name::{Names, ServerName};
 use super::value::{self, Args, ConfError};
 use super::ServerConf;
+use crate::nginx::address::{local_address, Address, SockAddr};
 
 /// The port of RTMP, as registered with IANA.
 const RTMP_PORT: u16 = 1935;
@@ -60,7 +61,7 @@ impl Listen {
             return Some(listen.clone());
         }
         // SAFETY: the connection is live.
-        let local = unsafe { ngx::local_address(c) };
+        let local = unsafe { local_address(c) };
         let exact = port.listens.iter().find(|listen| Some(&listen.address) == local.as_ref());
         exact.or(port.listens.last()).cloned()
     }
@@ -396,26 +397,5 @@ impl AddressBlock {
                 .cloned()
                 .collect(),
         })
-    }
-}
-
-impl SockAddr {
-    fn is_ipv6(&self) -> bool {
-        matches!(self.address, Address::Ip(addr) if addr.is_ipv6())
-    }
-
-    fn is_wildcard(&self) -> bool {
-        matches!(self.address, Address::Ip(addr) if addr.ip().is_unspecified())
-    }
-
-    fn is_wildcard_of(&self, other: &SockAddr) -> bool {
-        match (&self.address, &other.address) {
-            (Address::Ip(own), Address::Ip(other)) => {
-                own.ip().is_unspecified()
-                    && own.port() == other.port()
-                    && own.is_ipv4() == other.is_ipv4()
-            }
-            _ => false,
-        }
     }
 }

@@ -4,15 +4,14 @@
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void, CStr};
 use std::mem;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::{
     ngx_accept_log_error, ngx_command_t, ngx_conf_log_error, ngx_conf_open_file, ngx_conf_parse,
-    ngx_conf_t, ngx_connection_local_sockaddr, ngx_connection_t, ngx_create_listening, ngx_cycle,
+    ngx_conf_t, ngx_create_listening, ngx_cycle,
     ngx_cycle_t, ngx_parse_size, ngx_parse_time, ngx_parse_url, ngx_resolver_create,
-    ngx_resolver_t, ngx_str_t, ngx_uint_t, ngx_url_t, sockaddr, sockaddr_storage, NGX_CONF_BLOCK,
+    ngx_resolver_t, ngx_str_t, ngx_uint_t, ngx_url_t, sockaddr, NGX_CONF_BLOCK,
     NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK,
 };
 
@@ -21,6 +20,7 @@ use super::listen::{Keepalive, ListenOptions, Port};
 use super::parse::Parse;
 use super::value::{Args, ConfError, Msec};
 use super::{MainConf, RTMP_MODULE_TYPE, TABLES};
+use crate::nginx::address::SockAddr;
 use crate::nginx::file::LogFile;
 use crate::nginx::guard::guard;
 use crate::nginx::process;
@@ -294,15 +294,8 @@ impl Cf {
             Ok(found
                 .iter()
                 .filter_map(|addr| {
-                    let address = address_of(addr.sockaddr, addr.socklen)?;
-                    let mut raw: sockaddr_storage = mem::zeroed();
-                    ptr::copy_nonoverlapping(
-                        addr.sockaddr.cast::<u8>(),
-                        ptr::from_mut(&mut raw).cast(),
-                        (addr.socklen as usize).min(size_of::<sockaddr_storage>()),
-                    );
                     let text = String::from_utf8_lossy(addr.name.as_bytes()).into_owned();
-                    Some(SockAddr { address, text, raw, len: addr.socklen })
+                    SockAddr::new(addr.sockaddr, addr.socklen, text)
                 })
                 .collect())
         }
@@ -317,14 +310,14 @@ impl Cf {
         options: &ListenOptions,
         port: *const Port,
     ) -> Result<(), ConfError> {
-        let mut raw = address.raw;
+        let (mut raw, len) = address.raw();
         // SAFETY: nginx copies the address. The listening is nginx's own, set up as its http
         // module does.
         unsafe {
             let ls = ngx_create_listening(
                 self.0.as_ptr(),
                 ptr::from_mut(&mut raw).cast::<sockaddr>(),
-                address.len,
+                len,
             );
             let Some(ls) = ls.as_mut() else { return Err(ConfError::Logged) };
             ls.set_addr_ntop(1);
@@ -409,87 +402,6 @@ impl Cf {
 /// nginx takes a pool of this size for each connection: its address, its text and a log fit, and a
 /// thousand players cost half a megabyte.
 const CONNECTION_POOL_SIZE: usize = 512;
-
-/// An address to listen on, also in the form that the socket calls take.
-#[derive(Clone)]
-pub struct SockAddr {
-    /// What it means.
-    pub address: Address,
-    /// As nginx writes it.
-    pub text: String,
-    raw: sockaddr_storage,
-    len: u32,
-}
-
-/// A socket's own or peer address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// An IP address and a port.
-    Ip(SocketAddr),
-    /// A path.
-    Unix(Vec<u8>),
-}
-
-impl Address {
-    /// The IP address; `None` for a unix socket. An IPv4 address mapped into IPv6 is an IPv4 one.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Address::Ip(addr) => Some(addr.ip().to_canonical()),
-            Address::Unix(_) => None,
-        }
-    }
-}
-
-/// The meaning of a `sockaddr` of `len` bytes; `None` for a family that is not listened on.
-///
-/// # Safety
-///
-/// `sa` points to `len` bytes.
-pub unsafe fn address_of(sa: *const sockaddr, len: u32) -> Option<Address> {
-    // SAFETY: zeroes are an address of no family.
-    let mut raw: libc::sockaddr_storage = unsafe { mem::zeroed() };
-    let len = (len as usize).min(size_of_val(&raw));
-    // SAFETY: the caller's promise. The storage is large and aligned enough for every family.
-    unsafe {
-        ptr::copy_nonoverlapping(sa.cast::<u8>(), ptr::from_mut(&mut raw).cast(), len);
-        let raw = ptr::from_ref(&raw);
-        match i32::from((*raw).ss_family) {
-            libc::AF_INET => {
-                let sin = &*raw.cast::<libc::sockaddr_in>();
-                let ip = sin.sin_addr.s_addr.to_ne_bytes().into();
-                Some(Address::Ip(SocketAddrV4::new(ip, u16::from_be(sin.sin_port)).into()))
-            }
-            libc::AF_INET6 => {
-                let sin = &*raw.cast::<libc::sockaddr_in6>();
-                let ip = sin.sin6_addr.s6_addr.into();
-                let port = u16::from_be(sin.sin6_port);
-                Some(Address::Ip(SocketAddrV6::new(ip, port, 0, sin.sin6_scope_id).into()))
-            }
-            libc::AF_UNIX => {
-                let path = (*raw.cast::<libc::sockaddr_un>()).sun_path;
-                let path = path.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0);
-                Some(Address::Unix(path.collect()))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// The address that the client of `c` connected to.
-///
-/// # Safety
-///
-/// `c` is a live connection.
-pub unsafe fn local_address(c: NonNull<ngx_connection_t>) -> Option<Address> {
-    // SAFETY: the connection is live; nginx keeps the address in the connection's pool.
-    unsafe {
-        let c = c.as_ptr();
-        if ngx_connection_local_sockaddr(c, ptr::null_mut(), 0) != NGX_OK as isize {
-            return None;
-        }
-        address_of((*c).local_sockaddr, (*c).local_socklen)
-    }
-}
 
 /// A compiled regular expression. It lives in the pool of the configuration that holds it.
 pub struct Regex(

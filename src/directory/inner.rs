@@ -20,7 +20,7 @@ use rtmp_protocol::message;
 use super::proof::{self, Purpose};
 use super::socket::path;
 use super::{decode, encode, Interest, Remote};
-use crate::conf::ngx::Address;
+use crate::nginx::address::Address;
 use crate::live::{
     self, Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
     Subscriber, Subscription,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::conf::ngx::Address;
+use crate::nginx::address::Address;
 use crate::nginx::clock;
 use crate::nginx::peer::{self, AsyncConn, ConnectError};
 use crate::nginx::task::sleep;

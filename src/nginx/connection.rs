@@ -13,7 +13,7 @@ use nginx_sys::{
     NGX_USE_CLEAR_EVENT,
 };
 
-use crate::conf::ngx::{address_of, local_address, Address};
+use crate::nginx::address::{address_of, local_address, Address};
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
 use crate::nginx::sys::{NGX_CLEAR_EVENT, NGX_WRITE_EVENT};

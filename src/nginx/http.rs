@@ -20,7 +20,7 @@ use nginx_sys::{
     NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11, NGX_OK,
 };
 
-use crate::conf::ngx::{address_of, local_address, Address};
+use crate::nginx::address::{address_of, local_address, Address};
 use crate::nginx::block::Block;
 use crate::nginx::connection::{is_tls, Socket};
 use crate::nginx::event::Event;

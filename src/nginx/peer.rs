@@ -5,7 +5,6 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::rc::{Rc, Weak};
@@ -17,7 +16,7 @@ use nginx_sys::{
     NGX_AGAIN, NGX_DECLINED, NGX_LOG_EMERG, NGX_OK,
 };
 
-use crate::conf::ngx::Address;
+use crate::nginx::address::{raw_address, text, Address};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::listening;
@@ -215,54 +214,6 @@ fn refused(rc: isize, error: io::Error) -> ConnectError {
             ConnectError::Peer(error)
         }
         _ => ConnectError::Own(error),
-    }
-}
-
-/// The address as the socket calls take it, and its length.
-fn raw_address(address: &Address) -> io::Result<(libc::sockaddr_storage, u32)> {
-    // SAFETY: zeroes are an address of no family.
-    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
-    let raw = ptr::from_mut(&mut storage);
-    // SAFETY: the storage is large and aligned enough for every family.
-    let len = unsafe {
-        match address {
-            Address::Ip(SocketAddr::V4(addr)) => {
-                let sin = &mut *raw.cast::<libc::sockaddr_in>();
-                sin.sin_family = libc::AF_INET as _;
-                sin.sin_port = addr.port().to_be();
-                sin.sin_addr.s_addr = u32::from_ne_bytes(addr.ip().octets());
-                size_of::<libc::sockaddr_in>()
-            }
-            Address::Ip(SocketAddr::V6(addr)) => {
-                let sin6 = &mut *raw.cast::<libc::sockaddr_in6>();
-                sin6.sin6_family = libc::AF_INET6 as _;
-                sin6.sin6_port = addr.port().to_be();
-                sin6.sin6_addr.s6_addr = addr.ip().octets();
-                sin6.sin6_scope_id = addr.scope_id();
-                size_of::<libc::sockaddr_in6>()
-            }
-            Address::Unix(path) => {
-                let sun = &mut *raw.cast::<libc::sockaddr_un>();
-                sun.sun_family = libc::AF_UNIX as _;
-                // the last byte stays zero
-                if path.is_empty() || path.len() >= sun.sun_path.len() {
-                    return Err(io::ErrorKind::InvalidInput.into());
-                }
-                for (to, from) in sun.sun_path.iter_mut().zip(path) {
-                    *to = *from as _;
-                }
-                size_of::<libc::sockaddr_un>()
-            }
-        }
-    };
-    Ok((storage, len as u32))
-}
-
-/// The address as nginx writes it.
-fn text(address: &Address) -> Vec<u8> {
-    match address {
-        Address::Ip(addr) => addr.to_string().into_bytes(),
-        Address::Unix(path) => [b"unix:", path.as_slice()].concat(),
     }
 }
 

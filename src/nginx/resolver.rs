@@ -20,7 +20,7 @@ use nginx_sys::{
     NGX_OK,
 };
 
-use crate::conf::ngx::{address_of, Address};
+use crate::nginx::address::{address_of, Address};
 use crate::nginx::clock;
 use crate::nginx::guard::guard;
 use crate::nginx::log;

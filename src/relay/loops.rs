@@ -8,8 +8,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
 use super::target::{Scheme, Target};
-use crate::conf::{self, ngx::Address, Listen, Place, ServerConf};
+use crate::conf::{self, Listen, Place, ServerConf};
 use crate::live::Key;
+use crate::nginx::address::Address;
 use crate::nginx::log;
 use crate::nginx::random;
 use crate::visit::{find_by_domain, join, Refusal, Visit};
