@@ -94,7 +94,7 @@ const fn name(name: &'static std::ffi::CStr) -> ngx_str_t {
 /// All of the configuration has been read.
 unsafe extern "C" fn ngx_rtmp_init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut c_char {
     // SAFETY: nginx calls with the cycle that it is setting up, whose configuration has been parsed.
-    conf::ngx::conf_result(nginx::guard::guard("the end of the configuration", || unsafe {
+    nginx::parser::conf_result(nginx::guard::guard("the end of the configuration", || unsafe {
         conf::flv_live::bind_locations(cycle)?;
         worker::prepare(cycle)
     }))

@@ -16,13 +16,14 @@ use nginx_sys::{
     NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
 };
 
-use super::ngx::{conf_result, main_conf_of, Cf};
+use super::ngx::main_conf_of;
 use super::value::{self, Args, ConfError};
 use super::Listen;
 use crate::flv_live::cors::Cors;
 use crate::nginx::address::Address;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
+use crate::nginx::parser::{conf_result, Cf};
 
 /// A `location` block of the `http` block.
 const L: u32 = NGX_HTTP_LOC_CONF;
@@ -250,9 +251,9 @@ unsafe extern "C" fn ngx_rtmp_flv_live(
         let args = Args::new("flv_live", words.get(1..).unwrap_or_default().to_vec());
         // SAFETY: nginx is reading a file, or has been given a line to read.
         let place = unsafe { place(cf) };
-        let flv_live = parse(&args, place).or_else(|err| parser.refuse(name, &err))?;
+        let flv_live = parse(&args, place).or_else(|err| err.refuse(&parser, name))?;
         if location.flv_live.set(flv_live.clone()).is_err() {
-            return parser.refuse(name, &ConfError::Duplicate);
+            return ConfError::Duplicate.refuse(&parser, name);
         }
         // SAFETY: the http block being read has a main configuration of ours, and the location one
         // of the core module's.
@@ -279,10 +280,10 @@ unsafe extern "C" fn ngx_rtmp_flv_cors(
         };
         let words = parser.words();
         let cors = cors(words.get(1..).unwrap_or_default());
-        let cors = cors.or_else(|err| parser.refuse(name, &err))?;
+        let cors = cors.or_else(|err| err.refuse(&parser, name))?;
         match location.cors.set(Rc::new(cors)) {
             Ok(()) => Ok(()),
-            Err(_) => parser.refuse(name, &ConfError::Duplicate),
+            Err(_) => ConfError::Duplicate.refuse(&parser, name),
         }
     }))
 }

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use nginx_sys::ngx_connection_t;
 
 use super::directive::{any, Directive, S, SOME};
-use super::ngx::{self, Cf};
 use super::parse::Parse;
 use super::server_name::{Names, ServerName};
 use super::value::{self, Args, ConfError};
 use super::ServerConf;
 use crate::nginx::address::{local_address, Address, SockAddr};
+use crate::nginx::listen_options::{Keepalive, ListenOptions};
+use crate::nginx::parser::{self, Cf};
 
 /// The port of RTMP, as registered with IANA.
 const RTMP_PORT: u16 = 1935;
@@ -71,41 +72,6 @@ impl Listen {
 /// addresses of its port that need no socket of their own.
 pub struct Port {
     listens: Vec<Rc<Listen>>,
-}
-
-/// The parameters that concern the socket.
-#[derive(Clone, Default)]
-pub struct ListenOptions {
-    /// Length of the queue of connections not yet accepted.
-    pub backlog: Option<u32>,
-    /// Size of the receive buffer, in bytes.
-    pub rcvbuf: Option<usize>,
-    /// Size of the send buffer, in bytes.
-    pub sndbuf: Option<usize>,
-    /// Whether an IPv6 wildcard takes IPv6 connections only; nginx's default is yes.
-    pub ipv6only: Option<bool>,
-    /// One socket for each worker.
-    pub reuseport: bool,
-    /// TCP keepalive.
-    pub so_keepalive: Option<Keepalive>,
-    /// A socket of its own, even beside a wildcard.
-    bind: bool,
-}
-
-/// TCP keepalive on the connections of a socket.
-#[derive(Clone, Copy)]
-pub enum Keepalive {
-    /// Off, whatever the system's default.
-    Off,
-    /// On; zero leaves a value to the system.
-    On {
-        /// Seconds until the first probe.
-        idle: u32,
-        /// Seconds between probes.
-        interval: u32,
-        /// Probes until the connection is given up.
-        count: u32,
-    },
 }
 
 impl ServerConf {
@@ -240,7 +206,7 @@ fn keepalive(word: &[u8], value: &[u8]) -> Result<Keepalive, ConfError> {
     let seconds = |text: &[u8]| match text.is_empty() {
         true => Some(0),
         false => {
-            ngx::parse_time(text).and_then(|ms| u32::try_from(ms / 1000).ok()).filter(|s| *s > 0)
+            parser::parse_time(text).and_then(|ms| u32::try_from(ms / 1000).ok()).filter(|s| *s > 0)
         }
     };
     let number = |text: &[u8]| match text.is_empty() {
@@ -335,7 +301,8 @@ impl Addresses {
             let port = Rc::new(Port { listens });
             let mut options = known.options.clone();
             options.so_keepalive.get_or_insert(own.default_server.keepalive());
-            cf.listen(&known.addr, &options, Rc::as_ptr(&port))?;
+            let servers = Rc::as_ptr(&port).cast();
+            cf.listen(&known.addr, &options, Some(crate::session::ngx_rtmp_accept), servers)?;
             ports.push(port);
         }
         Ok(ports)

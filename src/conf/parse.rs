@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use super::listen::{Addresses, Listen};
 use super::log::LogFormat;
-use super::ngx::Cf;
 use super::server_id::{self, Known};
 use super::server_name::ServerName;
 use super::value::{self, Args, ConfError};
 use super::{AppConf, MainConf, Scope, ServerConf, TABLES};
+use crate::nginx::parser::Cf;
 use crate::nginx::zone;
 
 /// Where the zone has what the servers of the running configuration are known by.

@@ -5,9 +5,9 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::directive::{any, Directive, S, SOME};
-use super::ngx::{Cf, Regex};
 use super::parse::Parse;
 use super::value::{self, Args, ConfError};
+use crate::nginx::parser::{Cf, Regex};
 
 /// The directive.
 pub const DIRECTIVES: &[Directive] = &[any(c"server_name", S, None, SOME, server_name)];

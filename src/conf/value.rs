@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::ngx;
+use crate::nginx::parser::{self, Cf};
 
 /// Milliseconds.
 pub type Msec = u64;
@@ -47,6 +47,23 @@ impl ConfError {
             )),
             ConfError::Other(reason) => Some(reason.clone()),
             ConfError::Logged => None,
+        }
+    }
+
+    /// Says, with the place in the file, why the directive `name` is refused.
+    pub fn refuse<T>(&self, cf: &Cf, name: &str) -> Result<T, ()> {
+        if let Some(line) = self.line(name) {
+            cf.emergency(&line);
+        }
+        Err(())
+    }
+}
+
+impl From<parser::Error> for ConfError {
+    fn from(error: parser::Error) -> Self {
+        match error {
+            parser::Error::Because(reason) => ConfError::Other(reason),
+            parser::Error::Logged => ConfError::Logged,
         }
     }
 }
@@ -96,13 +113,13 @@ pub fn choice<T: Copy>(value: &[u8], names: &[(&str, T)]) -> Result<T, ConfError
 
 /// A time in nginx's syntax: `300ms`, `3s`, `1m 30s`; a bare number is seconds.
 pub fn time(value: &[u8]) -> Result<Msec, ConfError> {
-    ngx::parse_time(value)
+    parser::parse_time(value)
         .ok_or_else(|| ConfError::invalid(value, "a time such as \"300ms\" or \"3s\""))
 }
 
 /// A time no longer than `max`.
 pub fn time_up_to(value: &[u8], max: Msec) -> Result<Msec, ConfError> {
-    match ngx::parse_time(value) {
+    match parser::parse_time(value) {
         Some(time) if time <= max => Ok(time),
         _ => Err(ConfError::invalid(value, format!("a time of at most {}", Ms(max)))),
     }
@@ -113,7 +130,7 @@ pub fn time_or_off(value: &[u8]) -> Result<Option<Msec>, ConfError> {
     if value == b"off" {
         return Ok(None);
     }
-    match ngx::parse_time(value) {
+    match parser::parse_time(value) {
         Some(time) => Ok(Some(time).filter(|time| *time > 0)),
         None => Err(ConfError::invalid(value, "\"off\" or a time such as \"300ms\" or \"3s\"")),
     }
@@ -121,7 +138,7 @@ pub fn time_or_off(value: &[u8]) -> Result<Option<Msec>, ConfError> {
 
 /// A size in nginx's syntax: `4096`, `64k`, `16m`.
 pub fn size(value: &[u8], range: &RangeInclusive<usize>) -> Result<usize, ConfError> {
-    match ngx::parse_size(value) {
+    match parser::parse_size(value) {
         Some(size) if range.contains(&size) => Ok(size),
         _ => Err(ConfError::invalid(
             value,

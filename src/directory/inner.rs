@@ -20,11 +20,11 @@ use rtmp_protocol::message;
 use super::proof::{self, Purpose};
 use super::socket::path;
 use super::{decode, encode, Interest, Remote};
-use crate::nginx::address::Address;
 use crate::live::{
     self, Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
     Subscriber, Subscription,
 };
+use crate::nginx::address::Address;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
