@@ -70,20 +70,18 @@ goes_on('after a reload');
 
 ###############################################################################
 
-# The stream is pulled by some worker, anew if need be, and comes out at the target.
+# The stream is pulled by some worker, anew if need be, and comes out at the target. Either side may
+# close at any moment while it changes hands, so neither is waited for alone.
 sub goes_on {
 	my ($what) = @_;
 	my $frame = key_frame(++$n);
-	for (1 .. 20) {
-		$origin = rtmp_accept($server) if !$origin || $origin->closed(0.05);
-		last if !$origin;
-		$origin->send_video(40 * $n, $_) for video_header(), $frame;
-		$pushed = rtmp_accept($target) if !$pushed || $pushed->closed(0.05);
-		last if !$pushed;
-		my $came = $pushed->read_until(sub { $_[0]{payload} eq $frame }, 1);
-		return ok($came, "$what: pushed on") if $came;
-	}
-	fail("$what: pushed on");
+	my $came = wait_for {
+		$origin = rtmp_accept($server, timeout => 0.1) // $origin if !$origin || $origin->closed(0.05);
+		$origin->send_video(40 * $n, $_) for $origin ? (video_header(), $frame) : ();
+		$pushed = rtmp_accept($target, timeout => 0.1) // $pushed if !$pushed || $pushed->closed(0.05);
+		$pushed && $pushed->read_until(sub { ($_[0]{payload} // '') eq $frame }, 0.5);
+	};
+	ok($came, "$what: pushed on");
 }
 
 # How many players get the next frame.

@@ -258,7 +258,10 @@ impl Pull {
                     if ended.stable {
                         pace.worked(identity);
                     }
-                    self.ended(&ended, &visit, &pace, &report);
+                    // a worker that leaves has ended it itself
+                    if audience.is_wanted() {
+                        self.ended(&ended, &visit, &pace, &report);
+                    }
                 }
                 Outcome::Failed { failure, last } => {
                     if failure.refused.is_some() {
