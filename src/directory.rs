@@ -14,12 +14,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use crate::live::{self, Change, Key, Stream};
+use crate::live::{Change, Key, Stream};
 use shared_table::{Class, Full};
 
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::nginx::process;
+use crate::registry;
 use crate::relay;
 
 use member::{Member, NO_SOURCE};
@@ -30,7 +31,7 @@ const REPORT_MS: u64 = 60_000;
 
 /// Takes part in what the streams of this worker and those of others need of each other.
 pub fn watch() {
-    live::observe(|stream, change| match change {
+    registry::observe(|stream, change| match change {
         Change::Audience { some: true } | Change::Published { .. } | Change::Unpublished => {
             find_source(stream);
         }
@@ -38,7 +39,7 @@ pub fn watch() {
         Change::Header { .. } | Change::Track | Change::Decided => (),
     });
     observe(|key, word| {
-        let Some(stream) = live::find(key) else { return };
+        let Some(stream) = registry::find(key) else { return };
         match word {
             Word::Source => {
                 if let Some(priority) = replaced(key) {

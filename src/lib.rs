@@ -16,6 +16,7 @@ mod live;
 mod log;
 mod nginx;
 mod oclp;
+mod registry;
 mod relay;
 mod session;
 mod variables;

@@ -421,7 +421,7 @@ impl Session {
                 },
                 None => return,
             };
-            stream.flush_posted();
+            stream.flush_posted(clock::now());
         }
     }
 
@@ -441,7 +441,7 @@ impl Session {
 
     /// Whether what it publishes waits for more before it is sent to players.
     fn gathers(&self) -> bool {
-        self.publisher(|publishing| publishing.publication.gathers()).unwrap_or(false)
+        self.publisher(|publishing| publishing.publication.gathers(clock::now())).unwrap_or(false)
     }
 
     /// Puts off reading what a publisher has sent, if players would not get it before the next
@@ -451,7 +451,9 @@ impl Session {
     fn defer(&self) -> bool {
         self.unhurried.get()
             && !self.conn.peer_gone()
-            && self.publisher(|publishing| publishing.publication.defer()).unwrap_or(false)
+            && self
+                .publisher(|publishing| publishing.publication.defer(clock::now()))
+                .unwrap_or(false)
     }
 
     /// Reads what was put off, just before a flush. Where several messages came since the last one

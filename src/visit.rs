@@ -10,9 +10,11 @@ use std::rc::Rc;
 
 use crate::conf::{AppConf, Conflict, Kind, MergeWindow, ServerConf};
 use crate::directory::{self, Interest, SourceHold};
-use crate::live::{self, Form, Key, Publication, Settings, Sink, Source, Stream};
+use crate::live::{Form, Key, Publication, Settings, Sink, Source, Stream};
+use crate::nginx::clock;
 use crate::nginx::log;
 use crate::oclp::{self, Admitted};
+use crate::registry;
 use crate::relay::{loops, pull, push, Seat};
 use crate::variables::{argument, Var, Vars};
 
@@ -127,7 +129,7 @@ pub async fn may_play(visit: &Rc<Visit>) -> Result<Allowed, Refusal> {
     visit.access(Kind::Play)?;
     let counted = limit::enter(visit, Kind::Play)?;
     let admitted = oclp::play(visit).await?;
-    let here = live::find(&visit.key).is_some_and(|stream| stream.on_air());
+    let here = registry::find(&visit.key).is_some_and(|stream| stream.on_air());
     if !here && !visit.awaits_source() {
         return Err(Refusal::NotFound("nobody publishes the stream"));
     }
@@ -157,18 +159,21 @@ impl Visit {
 
     /// Joins the publishers of the stream. Whoever takes somebody's place has a line in the log.
     fn take_place(&self, source: Rc<dyn Source>) -> Result<(SourceHold, Publication), Refusal> {
-        let (priority, stream) = (self.priority(), self.stream());
+        let (priority, stream, now) = (self.priority(), self.stream(), clock::now());
         let elsewhere = directory::source(&self.key).map(|remote| remote.priority);
         let before = stream.priority().max(elsewhere).filter(|before| *before >= 0);
         let busy = Refusal::BadName("the stream is already published");
         let joined = match self.app.publish.conflict {
             Conflict::Reject => {
                 let known = directory::publish(&self.key, priority).map_err(|_| busy)?;
-                (known, stream.publish(priority, source).map_err(|_| busy)?)
+                (known, stream.publish(priority, source, now).map_err(|_| busy)?)
             }
             Conflict::Replace => {
                 let known = directory::publish_over(&self.key, priority);
-                (known, stream.replace(priority, source, directory::REPLACED).map_err(|_| busy)?)
+                (
+                    known,
+                    stream.replace(priority, source, directory::REPLACED, now).map_err(|_| busy)?,
+                )
             }
         };
         if before.is_some_and(|before| before <= priority) {
@@ -203,7 +208,7 @@ impl Visit {
 
     /// The stream that the client names.
     pub fn stream(&self) -> Rc<Stream> {
-        live::stream(&self.key, &self.settings())
+        registry::stream(&self.key, &self.settings())
     }
 
     /// The form in which RTMP players of this server take a stream.

@@ -21,7 +21,7 @@ use super::proof::{self, Purpose};
 use super::socket::path;
 use super::{decode, encode, Interest, Remote};
 use crate::live::{
-    self, Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
+    Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
     Subscriber, Subscription,
 };
 use crate::nginx::address::Address;
@@ -33,6 +33,7 @@ use crate::nginx::log;
 use crate::nginx::peer::{self, AsyncConn};
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, Task};
+use crate::registry;
 use crate::relay;
 
 /// What a puller says: its number, its proof, and a key of three names that clients are held to with
@@ -175,10 +176,10 @@ impl Feed {
             return Err(io::ErrorKind::NotFound.into());
         }
         // without a source yet: this worker's pull goes on for the players of all workers
-        let stream = live::find(&key).ok_or(io::ErrorKind::NotFound)?;
+        let stream = registry::find(&key).ok_or(io::ErrorKind::NotFound)?;
         let (sink, prologue) = (self.clone(), flv::header(true, true).to_vec());
         let subscriber = Subscriber { form: Form::Flv, sink, player: true, prologue };
-        self.subscription.replace(Some(stream.subscribe(subscriber)));
+        self.subscription.replace(Some(stream.subscribe(subscriber, clock::now())));
         Ok(())
     }
 
@@ -195,7 +196,7 @@ impl Feed {
     /// Sends what still waits, as far as the socket takes it: it is the stream's end.
     fn send_rest(&self) {
         let Some(subscription) = self.subscription.take() else { return };
-        subscription.writable();
+        subscription.writable(clock::now());
         let mut rest = subscription.finish();
         if self.not_found.get() {
             flv::encode(message::DATA, 0, NOT_FOUND, |bytes| rest.extend_from_slice(bytes));
@@ -224,7 +225,7 @@ impl Handler for Feed {
 
     fn writable(self: Rc<Self>) {
         if let Some(subscription) = &*self.subscription.borrow() {
-            subscription.writable();
+            subscription.writable(clock::now());
         }
     }
 
@@ -476,12 +477,13 @@ impl Feeding {
             None => {
                 let stream = self.stream.upgrade().ok_or(io::ErrorKind::NotFound)?;
                 let publication = stream
-                    .publish(self.from.priority, Rc::new(InnerSource))
+                    .publish(self.from.priority, Rc::new(InnerSource), clock::now())
                     .map_err(|_| io::ErrorKind::AlreadyExists)?;
                 self.publication.insert(publication)
             }
         };
-        publication.append(Media { kind, timestamp: tag.timestamp, payload: tag.payload });
+        let media = Media { kind, timestamp: tag.timestamp, payload: tag.payload };
+        publication.append(media, clock::now());
         Ok(())
     }
 }

@@ -15,13 +15,14 @@ use super::upgrade::Upgrade;
 use super::{websocket, NOT_FOUND};
 use crate::directory;
 use crate::live::{
-    self, Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription,
+    Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription,
 };
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::http::{Head, Request, Responder};
 use crate::nginx::log;
 use crate::nginx::task::{self, Task};
+use crate::registry;
 use crate::visit::{self, Playing, Refusal, Visit};
 
 /// What is handed to nginx at once. A client that stops reading holds this much, and the blocks
@@ -45,7 +46,7 @@ const NO_STREAM: CloseCode = CloseCode::Library(4404);
 thread_local! {
     /// Players that wait for a stream to be decided about, or to show its tracks.
     static WAITING: RefCell<Vec<Weak<Player>>> = {
-        live::observe(changed);
+        registry::observe(changed);
         RefCell::default()
     };
 }
@@ -198,12 +199,9 @@ impl Player {
         let stream = playing.stream.clone();
         self.unfed.set((!stream.on_air()).then(clock::now));
         playing.attend(self.clone());
-        let subscription = stream.subscribe(Subscriber {
-            form: Form::Flv,
-            sink: self.clone(),
-            player: true,
-            prologue: Vec::new(),
-        });
+        let (sink, prologue) = (self.clone(), Vec::new());
+        let subscriber = Subscriber { form: Form::Flv, sink, player: true, prologue };
+        let subscription = stream.subscribe(subscriber, clock::now());
         self.playing.replace(Some(Rc::new((subscription, playing))));
         self.proceed();
     }
@@ -230,7 +228,7 @@ impl Player {
                     let header = flv::header(audio, video);
                     self.wrap_bytes(header.len());
                     self.request.push(header.into());
-                    subscription.writable();
+                    subscription.writable(clock::now());
                 }
                 Err(until) => self.wait(until),
             }
@@ -517,7 +515,7 @@ impl Responder for Player {
         self.answer_ping();
         let playing = self.playing.borrow().clone();
         if let Some(playing) = playing.filter(|_| self.progress.get() == Progress::Open) {
-            playing.0.writable();
+            playing.0.writable(clock::now());
         }
     }
 

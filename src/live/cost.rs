@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::live::media::Packet;
-use crate::live::stream::Settings;
+use crate::live::settings::Settings;
 
 /// What a packet takes beside its bytes: its entry, where it starts in a wire, and its number among
 /// the key frames. A queue that has just grown is half empty.

@@ -16,12 +16,6 @@ const BUSY: usize = 250;
 /// flush, and the flush itself takes a part.
 const MAX_MS: usize = 33;
 
-thread_local! {
-    /// Sum over the worker's streams. Each holds it, since every message asks for it, and looking up
-    /// what is the thread's own costs several cache misses.
-    static SOCKETS: Rc<Cell<usize>> = Rc::default();
-}
-
 /// The sockets that one flush of a stream reads from and writes to; they count into the worker's sum
 /// until dropped.
 pub struct Sockets {
@@ -29,13 +23,12 @@ pub struct Sockets {
     all: Rc<Cell<usize>>,
 }
 
-impl Default for Sockets {
-    fn default() -> Self {
-        Sockets { own: Cell::new(0), all: SOCKETS.with(Rc::clone) }
-    }
-}
-
 impl Sockets {
+    /// None so far, of the worker whose sum is `all`.
+    pub fn new(all: &Rc<Cell<usize>>) -> Self {
+        Sockets { own: Cell::new(0), all: all.clone() }
+    }
+
     /// There are so many now.
     pub fn set(&self, sockets: usize) {
         let old = self.own.replace(sockets);

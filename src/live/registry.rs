@@ -1,12 +1,13 @@
 //! The streams of this worker, and who hears of their changes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
+use crate::live::host::{Call, Host};
 use crate::live::media::Kind;
-use crate::live::stream::{Settings, Stream};
-use crate::nginx::event::Event;
+use crate::live::settings::Settings;
+use crate::live::stream::Stream;
 
 /// What names a stream: server, application, name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,57 +43,88 @@ pub enum Change {
 
 type Observer = Rc<dyn Fn(&Rc<Stream>, Change)>;
 
-thread_local! {
-    static STREAMS: RefCell<HashMap<Key, Weak<Stream>>> = RefCell::new(HashMap::new());
-    static OBSERVERS: RefCell<Vec<Observer>> = const { RefCell::new(Vec::new()) };
-    static CHANGES: RefCell<VecDeque<(Rc<Stream>, Change)>> = const { RefCell::new(VecDeque::new()) };
-    static TELL: Event = Event::new(tell_observers);
+/// The streams of one worker.
+pub struct Registry(Rc<Worker>);
+
+/// What the streams of a worker share.
+pub(super) struct Worker {
+    pub host: Box<dyn Host>,
+    /// The sockets that its streams read from and write to.
+    pub sockets: Rc<Cell<usize>>,
+    streams: RefCell<HashMap<Key, Weak<Stream>>>,
+    observers: RefCell<Vec<Observer>>,
+    changes: RefCell<VecDeque<(Rc<Stream>, Change)>>,
+    tell: Box<dyn Call>,
 }
 
-/// The stream of that key: the one that is there, or a new one.
-pub fn stream(key: &Key, settings: &Settings) -> Rc<Stream> {
-    if let Some(stream) = find(key) {
-        return stream;
+impl Registry {
+    /// None so far, in a worker whose event loop is `host`.
+    pub fn new(host: impl Host + 'static) -> Self {
+        Registry(Rc::new_cyclic(|worker: &Weak<Worker>| {
+            let worker = worker.clone();
+            let tell = host.call(Box::new(move |_| {
+                if let Some(worker) = worker.upgrade() {
+                    worker.tell();
+                }
+            }));
+            Worker {
+                host: Box::new(host),
+                sockets: Rc::default(),
+                streams: RefCell::default(),
+                observers: RefCell::default(),
+                changes: RefCell::default(),
+                tell,
+            }
+        }))
     }
-    let stream = Stream::new(key.clone(), settings.clone());
-    STREAMS.with_borrow_mut(|streams| streams.insert(key.clone(), Rc::downgrade(&stream)));
-    stream
-}
 
-/// The stream of that key, if anybody publishes or plays it in this worker.
-pub fn find(key: &Key) -> Option<Rc<Stream>> {
-    STREAMS.with_borrow(|streams| streams.get(key).and_then(Weak::upgrade))
-}
-
-/// Calls `observer` for each change of any stream, as long as the worker lives.
-pub fn observe(observer: impl Fn(&Rc<Stream>, Change) + 'static) {
-    OBSERVERS.with_borrow_mut(|observers| observers.push(Rc::new(observer)));
-}
-
-/// Tells the observers of `change` after the events of this loop turn.
-pub(super) fn changed(stream: &Rc<Stream>, change: Change) {
-    if !stream.announces(change) {
-        return;
+    /// The stream of that key: the one that is there, or a new one at time `now` (ms).
+    pub fn stream(&self, key: &Key, settings: &Settings, now: u64) -> Rc<Stream> {
+        if let Some(stream) = self.find(key) {
+            return stream;
+        }
+        let stream = Stream::new(key.clone(), settings.clone(), &self.0, now);
+        self.0.streams.borrow_mut().insert(key.clone(), Rc::downgrade(&stream));
+        stream
     }
-    CHANGES.with_borrow_mut(|changes| changes.push_back((stream.clone(), change)));
-    TELL.with(Event::post);
+
+    /// The stream of that key, if anybody publishes or plays it in this worker.
+    pub fn find(&self, key: &Key) -> Option<Rc<Stream>> {
+        self.0.streams.borrow().get(key).and_then(Weak::upgrade)
+    }
+
+    /// Calls `observer` for each change of any stream, as long as the worker lives.
+    pub fn observe(&self, observer: impl Fn(&Rc<Stream>, Change) + 'static) {
+        self.0.observers.borrow_mut().push(Rc::new(observer));
+    }
 }
 
-fn tell_observers() {
-    while let Some((stream, change)) = CHANGES.with_borrow_mut(VecDeque::pop_front) {
-        stream.announced(change);
-        let observers = OBSERVERS.with_borrow(Vec::clone);
-        for observer in observers {
-            observer(&stream, change);
+impl Worker {
+    /// Tells the observers of `change` after the events of this loop turn.
+    pub fn changed(&self, stream: &Rc<Stream>, change: Change) {
+        if !stream.announces(change) {
+            return;
+        }
+        self.changes.borrow_mut().push_back((stream.clone(), change));
+        self.tell.post();
+    }
+
+    fn tell(&self) {
+        loop {
+            let Some((stream, change)) = self.changes.borrow_mut().pop_front() else { return };
+            stream.announced(change);
+            let observers = self.observers.borrow().clone();
+            for observer in observers {
+                observer(&stream, change);
+            }
         }
     }
-}
 
-/// Forgets a stream that nobody holds any more.
-pub(super) fn forget(key: &Key) {
-    STREAMS.with_borrow_mut(|streams| {
+    /// Forgets a stream that nobody holds any more.
+    pub fn forget(&self, key: &Key) {
+        let mut streams = self.streams.borrow_mut();
         if streams.get(key).is_some_and(|stream| stream.strong_count() == 0) {
             streams.remove(key);
         }
-    });
+    }
 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use rtmp_protocol::codec::{Class, Info};
 use rtmp_protocol::timeline::{Timeline, TrackId};
@@ -13,17 +13,16 @@ use crate::live::cost::{self, Held};
 use crate::live::direct::{Ended, Members};
 use crate::live::head::Head;
 use crate::live::headers::{Framed, Headers, Noted, MAX_STICKY_BYTES};
+use crate::live::host::Call;
 use crate::live::media::{Kind, Media, Packet};
 use crate::live::metadata::{self, Meta};
 use crate::live::pace::Sockets;
 use crate::live::picked::{Picked, MAX_LOOKED_AT};
-use crate::live::registry::{self, Change, Key};
+use crate::live::registry::{Change, Key, Worker};
+use crate::live::settings::Settings;
 use crate::live::stickies::{Needed, Stickies};
 use crate::live::subscriber::{Cursor, Data, End, Filter, Mode, Subscriber, Subscription};
 use crate::live::wire::{Form, Wire};
-use crate::nginx::clock;
-use crate::nginx::event::Event;
-use crate::nginx::log;
 
 /// A source may leave what came unread for as long as this, in milliseconds: what a moderate
 /// stream sends meanwhile does not fill a socket.
@@ -40,26 +39,6 @@ const STILL_MS: u64 = 1000;
 /// A source that has begun shows within this time, in milliseconds, which of the tracks that it
 /// announces have frames.
 const PROBE_MS: u64 = 500;
-
-/// How a stream behaves; times in milliseconds, sizes in bytes. The directives of the same names.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The wire form in which packets are kept.
-    pub form: Form,
-    pub cache_time: u64,
-    pub cache_size: u64,
-    pub low_latency: bool,
-    pub send_all: bool,
-    /// `None` is `auto`.
-    pub merge_window: Option<u64>,
-    pub meta: Meta,
-    pub wait_key: bool,
-    pub wait_video: bool,
-    pub out_queue_time: u64,
-    pub out_queue_size: u64,
-    pub out_queue_drops: Option<u32>,
-    pub player_memory: u64,
-}
 
 /// Who hears what becomes of a publication.
 pub trait Source {
@@ -84,12 +63,13 @@ pub struct Busy;
 pub struct Stream {
     key: Key,
     settings: Settings,
+    worker: Rc<Worker>,
     inner: RefCell<Inner>,
-    flush: Event,
+    flush: Box<dyn Call>,
     /// A flush is due: the event is posted or its timer runs.
     flush_due: Cell<bool>,
     /// Players have waited for long enough for the tracks that the source announces.
-    probe: Event,
+    probe: Box<dyn Call>,
     sockets: Sockets,
     /// It was said whether and where the stream is to be had, as long as nobody publishes it.
     decided: Cell<bool>,
@@ -197,22 +177,23 @@ struct Publishing {
 }
 
 impl Stream {
-    pub(super) fn new(key: Key, settings: Settings) -> Rc<Self> {
-        Rc::new_cyclic(|this: &std::rc::Weak<Stream>| {
+    pub(super) fn new(key: Key, settings: Settings, worker: &Rc<Worker>, now: u64) -> Rc<Self> {
+        Rc::new_cyclic(|this: &Weak<Stream>| {
             let flush = || {
                 let this = this.clone();
-                Event::new(move || {
+                worker.host.call(Box::new(move |now| {
                     if let Some(stream) = this.upgrade() {
-                        stream.flush();
+                        stream.flush(now);
                     }
-                })
+                }))
             };
             Stream {
                 key,
+                worker: worker.clone(),
                 flush: flush(),
                 probe: flush(),
                 flush_due: Cell::new(false),
-                sockets: Sockets::default(),
+                sockets: Sockets::new(&worker.sockets),
                 decided: Cell::new(false),
                 left: RefCell::default(),
                 announcing: Cell::new(0),
@@ -236,7 +217,7 @@ impl Stream {
                     players: 0,
                     flushed: 0,
                     awake: 0,
-                    seen: clock::now(),
+                    seen: now,
                     more: Cell::new(false),
                 }),
                 settings,
@@ -285,7 +266,7 @@ impl Stream {
     /// Notes that players need not wait any longer to hear whether the stream is to be had.
     pub fn set_decided(self: &Rc<Self>) {
         if !self.decided.replace(true) {
-            registry::changed(self, Change::Decided);
+            self.worker.changed(self, Change::Decided);
         }
     }
 
@@ -335,11 +316,12 @@ impl Stream {
         self: &Rc<Self>,
         priority: i32,
         source: Rc<dyn Source>,
+        now: u64,
     ) -> Result<Publication, Busy> {
         if self.inner.borrow().sources.iter().any(|other| other.priority == priority) {
             return Err(Busy);
         }
-        self.enter(priority, source)
+        self.enter(priority, source, now)
     }
 
     /// The same, in the place of the source of that priority, which is asked to leave.
@@ -348,20 +330,26 @@ impl Stream {
         priority: i32,
         source: Rc<dyn Source>,
         why: &'static str,
+        now: u64,
     ) -> Result<Publication, Busy> {
         let old = {
             let sources = &mut self.inner.borrow_mut().sources;
             let at = sources.iter().position(|other| other.priority == priority);
             at.map(|at| sources.swap_remove(at).source)
         };
-        let publication = self.enter(priority, source);
+        let publication = self.enter(priority, source, now);
         if let Some(old) = old {
             old.refuse(why);
         }
         publication
     }
 
-    fn enter(self: &Rc<Self>, priority: i32, source: Rc<dyn Source>) -> Result<Publication, Busy> {
+    fn enter(
+        self: &Rc<Self>,
+        priority: i32,
+        source: Rc<dyn Source>,
+        now: u64,
+    ) -> Result<Publication, Busy> {
         let id = {
             let inner = &mut *self.inner.borrow_mut();
             if inner.sources.len() >= cost::MAX_SOURCES {
@@ -379,7 +367,7 @@ impl Stream {
             });
             id
         };
-        self.choose_source();
+        self.choose_source(now);
         Ok(Publication { stream: self.clone(), id, taken: Cell::new(0), crowded: Cell::new(false) })
     }
 
@@ -396,16 +384,19 @@ impl Stream {
     }
 
     fn unpublish(self: &Rc<Self>, id: u64) {
-        let on_air = self.inner.borrow().on_air == Some(id);
+        let (on_air, now) = {
+            let inner = self.inner.borrow();
+            (inner.on_air == Some(id), inner.seen)
+        };
         if on_air {
-            self.settle();
+            self.settle(now);
         }
         self.inner.borrow_mut().sources.retain(|source| source.id != id);
-        self.choose_source();
+        self.choose_source(now);
     }
 
     /// Sends what there is of a source that is about to leave, with its headers.
-    fn settle(self: &Rc<Self>) {
+    fn settle(self: &Rc<Self>, now: u64) {
         if !self.flush_due.get() {
             return;
         }
@@ -413,20 +404,20 @@ impl Stream {
             let inner = &mut *self.inner.borrow_mut();
             // nothing more will be seen of it
             inner.probed = inner.probed.map(|_| 0);
-            inner.flush(&self.settings, clock::now())
+            inner.flush(&self.settings, now)
         };
         self.after(ended);
     }
 
     /// Puts the source of the highest priority on air, and tells everybody about it.
-    fn choose_source(self: &Rc<Self>) {
+    fn choose_source(self: &Rc<Self>, now: u64) {
         let leaves = {
             let inner = self.inner.borrow();
             let best = inner.sources.iter().max_by_key(|source| source.priority).map(|s| s.id);
             best != inner.on_air && inner.source_on_air().is_some()
         };
         if leaves {
-            self.settle();
+            self.settle(now);
         }
         let (old, new, sinks) = {
             let inner = &mut *self.inner.borrow_mut();
@@ -455,8 +446,8 @@ impl Stream {
         }
         if let Some(source) = &new {
             source.on_air(true);
-            self.repeat_headers();
-            self.flush_soon();
+            self.repeat_headers(now);
+            self.flush_soon(now);
         }
         self.count_sockets();
         self.decided.set(false);
@@ -465,11 +456,11 @@ impl Stream {
         }
         let own = self.priority().is_some_and(|priority| priority >= 0);
         let change = if new.is_some() { Change::Published { own } } else { Change::Unpublished };
-        registry::changed(self, change);
+        self.worker.changed(self, change);
     }
 
     /// Appends what a source sent before it went on air and players need.
-    fn repeat_headers(&self) {
+    fn repeat_headers(&self, now: u64) {
         let inner = &mut *self.inner.borrow_mut();
         let started = inner.timeline.has_begun();
         let Some(at) = inner.sources.iter().position(|s| Some(s.id) == inner.on_air) else {
@@ -481,15 +472,15 @@ impl Stream {
         inner.sources[at].await_key = started && !headers.is_empty();
         for (kind, payload) in headers {
             let media = Media { kind, timestamp: 0, payload: &payload };
-            inner.push(media, media.info().as_ref(), true, &self.settings);
+            inner.push(media, media.info().as_ref(), true, &self.settings, now);
         }
     }
 
-    fn flush_soon(&self) {
+    fn flush_soon(&self, now: u64) {
         if self.flush_due.replace(true) {
             return;
         }
-        match self.window() {
+        match self.window(now) {
             0 => self.flush.post(),
             ms => self.flush.set_timer(ms),
         }
@@ -516,16 +507,16 @@ impl Stream {
     }
 
     /// Sends what is to go out in this turn of the loop: now, not behind its other events.
-    pub fn flush_posted(self: &Rc<Self>) {
+    pub fn flush_posted(self: &Rc<Self>, now: u64) {
         if self.flush.is_posted() {
             self.flush.cancel();
-            self.flush();
+            self.flush(now);
         }
     }
 
     /// How long to gather before one write per player. What has been gathered elsewhere waits only
     /// for as long as the last flush is too recent.
-    fn window(&self) -> u64 {
+    fn window(&self, now: u64) -> u64 {
         let window = self.settings.merge_window.unwrap_or_else(|| self.sockets.window());
         if window == 0 {
             return 0;
@@ -534,7 +525,7 @@ impl Stream {
         if !inner.source_on_air().is_some_and(|source| source.source.gathered()) {
             return window;
         }
-        window.saturating_sub(clock::now().saturating_sub(inner.flushed))
+        window.saturating_sub(now.saturating_sub(inner.flushed))
     }
 
     /// The source on air or the subscribers have changed. Off air, nothing is read or written.
@@ -544,19 +535,18 @@ impl Stream {
     }
 
     /// One walk over all subscribers: each gets what is new in one write.
-    fn flush(self: &Rc<Self>) {
+    fn flush(self: &Rc<Self>, now: u64) {
         if self.inner.borrow().is_deferred() {
             self.collect();
         }
         self.flush_due.set(false);
         self.unflushed.set(0);
-        let now = clock::now();
         let ended = self.inner.borrow_mut().flush(&self.settings, now);
         if let Some(left) = self.inner.borrow().probing(now) {
             self.probe.set_timer(left);
         }
         if self.inner.borrow().is_deferred() {
-            self.flush_soon();
+            self.flush_soon(now);
         }
         self.after(ended);
     }
@@ -577,11 +567,11 @@ impl Stream {
     }
 
     /// Joins the stream as a subscriber and sends what there is at once.
-    pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber) -> Subscription {
+    pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber, now: u64) -> Subscription {
         let (form, sink) = (subscriber.form, subscriber.sink.clone());
         let (id, players, served) = {
             let inner = &mut *self.inner.borrow_mut();
-            let id = inner.join(subscriber, &self.settings);
+            let id = inner.join(subscriber, &self.settings, now);
             (id, inner.players, inner.wire(form).is_some())
         };
         if !served {
@@ -589,9 +579,9 @@ impl Stream {
         }
         self.count_sockets();
         if players == 1 {
-            registry::changed(self, Change::Audience { some: true });
+            self.worker.changed(self, Change::Audience { some: true });
         }
-        self.writable(id);
+        self.writable(id, now);
         Subscription { stream: self.clone(), id }
     }
 
@@ -607,31 +597,31 @@ impl Stream {
         drop(inner);
         self.count_sockets();
         if last {
-            registry::changed(self, Change::Audience { some: false });
+            self.worker.changed(self, Change::Audience { some: false });
         }
         Some(rest)
     }
 
-    pub(super) fn writable(self: &Rc<Self>, id: u64) {
+    pub(super) fn writable(self: &Rc<Self>, id: u64, now: u64) {
         let ended = {
             let inner = &mut *self.inner.borrow_mut();
             if let Some((cursor, _)) = inner.cursor(id) {
                 cursor.blocked = false;
             }
-            inner.deliver_one(id, &self.settings)
+            inner.deliver_one(id, &self.settings, now)
         };
         self.after(ended);
     }
 
     /// Sends `bytes` to one subscriber alone, and says how many of its own bytes wait then.
-    pub(super) fn send_own(self: &Rc<Self>, id: u64, bytes: &[u8]) -> usize {
+    pub(super) fn send_own(self: &Rc<Self>, id: u64, bytes: &[u8], now: u64) -> usize {
         let (ended, waiting) = {
             let inner = &mut *self.inner.borrow_mut();
             if let Some((cursor, wire)) = inner.cursor(id) {
                 cursor.finish_packet(wire);
                 cursor.head().push(bytes);
             }
-            let ended = inner.deliver_one(id, &self.settings);
+            let ended = inner.deliver_one(id, &self.settings, now);
             let head = inner.find(id).and_then(|cursor| cursor.head.as_ref());
             (ended, head.map_or(0, |head| head.own_len()))
         };
@@ -644,7 +634,7 @@ impl Stream {
         inner.find(id)?.direct.map(|_| inner.flushed)
     }
 
-    pub(super) fn pause(self: &Rc<Self>, id: u64, pause: bool) {
+    pub(super) fn pause(self: &Rc<Self>, id: u64, pause: bool, now: u64) {
         let ended = {
             let inner = &mut *self.inner.borrow_mut();
             inner.repick(id, |cursor| cursor.mode == Mode::Paused || pause, |_| ());
@@ -653,12 +643,12 @@ impl Stream {
                     cursor.mode = Mode::Paused;
                 }
             }
-            inner.deliver_one(id, &self.settings)
+            inner.deliver_one(id, &self.settings, now)
         };
         self.after(ended);
     }
 
-    pub(super) fn set_filter(self: &Rc<Self>, id: u64, filter: Filter) {
+    pub(super) fn set_filter(self: &Rc<Self>, id: u64, filter: Filter, now: u64) {
         let ended = {
             let inner = &mut *self.inner.borrow_mut();
             inner.repick(
@@ -666,7 +656,7 @@ impl Stream {
                 |cursor| cursor.filter != filter && cursor.mode != Mode::Paused,
                 |cursor| cursor.filter = filter,
             );
-            inner.deliver_one(id, &self.settings)
+            inner.deliver_one(id, &self.settings, now)
         };
         self.after(ended);
     }
@@ -707,7 +697,7 @@ fn header_bit(change: Change) -> Option<u8> {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        registry::forget(&self.key);
+        self.worker.forget(&self.key);
     }
 }
 
@@ -780,16 +770,17 @@ impl Inner {
         media: Media<'_>,
         info: Option<&Info>,
         settings: &Settings,
+        now: u64,
     ) -> Option<Note> {
         let on_air = self.on_air == Some(source);
-        let (now, seq) = (clock::now(), on_air.then(|| self.next()));
+        let seq = on_air.then(|| self.next());
         if on_air {
             self.probed.get_or_insert(now + PROBE_MS);
         }
         let source = self.sources.iter_mut().find(|s| s.id == source)?;
         if let Some(info) = info.filter(|info| is_frame(info.class)) {
             let framed = source.headers.frame(media.kind, info, seq);
-            return on_air.then(|| self.append_frame(media, info, framed, settings)).flatten();
+            return on_air.then(|| self.append_frame(media, info, framed, settings, now)).flatten();
         }
         // at first players wait for the frames that are announced; later, headers do
         let (class, track) = (info.map(|info| info.class), info.map(|info| info.track));
@@ -804,7 +795,7 @@ impl Inner {
             self.drop_cache();
         }
         if !held {
-            self.push(media, info, noted != Noted::TooLarge, settings)?;
+            self.push(media, info, noted != Noted::TooLarge, settings, now)?;
         }
         Some(match class == Some(Class::SequenceHeader) || noted == Noted::TooLarge {
             true => Note::Header(noted),
@@ -819,6 +810,7 @@ impl Inner {
         info: &Info,
         framed: Framed,
         settings: &Settings,
+        now: u64,
     ) -> Option<Note> {
         if framed.changed && self.main_track.is_none_or(|main| info.video && main == info.track) {
             // where players would start, it is for another decoder
@@ -826,10 +818,10 @@ impl Inner {
         }
         for (kind, payload) in framed.due {
             let header = Media { kind, payload: &payload, ..media };
-            self.push(header, header.info().as_ref(), true, settings);
+            self.push(header, header.info().as_ref(), true, settings, now);
         }
         let tracks = self.tracks;
-        self.push(media, Some(info), true, settings)?;
+        self.push(media, Some(info), true, settings, now)?;
         Some(if self.tracks == tracks { Note::Nothing } else { Note::Track })
     }
 
@@ -840,6 +832,7 @@ impl Inner {
         info: Option<&Info>,
         kept: bool,
         settings: &Settings,
+        now: u64,
     ) -> Option<()> {
         let class = info.map(|info| info.class);
         let frame = class.is_some_and(is_frame);
@@ -855,14 +848,14 @@ impl Inner {
         }
         let key = match (media.kind, class) {
             (Kind::Video, Some(Class::KeyFrame)) => self.main_track == info.map(|info| info.track),
-            (Kind::Audio, Some(Class::Audio)) => !self.expects_video(settings, clock::now()),
+            (Kind::Audio, Some(Class::Audio)) => !self.expects_video(settings, now),
             _ => false,
         };
         if self.skip_until_key(&media, class, key) {
             return None;
         }
         let sticky = kept && (is_header(class) || media.is_metadata());
-        let (now, seq) = (clock::now(), self.next());
+        let seq = self.next();
         self.wake(now);
         let track = info.map(|info| TrackId { video: info.video, track: info.track });
         let timestamp = match track.filter(|_| frame) {
@@ -908,11 +901,11 @@ impl Inner {
 
     /// Whether a subscriber that looks at packet `seq` waits for that. One that gets an RTMP play and
     /// can start does not: nothing tells it of tracks in advance.
-    fn awaits_tracks(&self, cursor: &Cursor, seq: u64) -> bool {
+    fn awaits_tracks(&self, cursor: &Cursor, seq: u64, now: u64) -> bool {
         let form = cursor.form;
         let starts = form != Form::Flv && cursor.headers == 0;
         !form.is_to_publish()
-            && self.probing(clock::now()).is_some()
+            && self.probing(now).is_some()
             && !(starts && self.packet(seq).is_some_and(|packet| packet.key))
     }
 
@@ -1004,10 +997,10 @@ impl Inner {
         key.or((self.cache_from < self.next()).then_some(self.cache_from))
     }
 
-    fn join(&mut self, subscriber: Subscriber, settings: &Settings) -> u64 {
+    fn join(&mut self, subscriber: Subscriber, settings: &Settings, now: u64) -> u64 {
         let Subscriber { form, sink, player, prologue } = subscriber;
         let seq = self.start(settings).unwrap_or(self.next());
-        let seq = self.enter_outlet(form, seq, settings);
+        let seq = self.enter_outlet(form, seq, settings, now);
         let granted = self.wire(form).map_or(0, |wire| self.cost(wire, wire.start_of(seq), seq));
         let slot = self.free.pop().unwrap_or_else(|| {
             self.cursors.push(None);
@@ -1039,7 +1032,7 @@ impl Inner {
     /// Makes sure that there is a wire of this form, filled from packet `seq` on unless it is there,
     /// and gives the number of the first packet from there on that it has. If there are too many
     /// forms, there is no wire.
-    fn enter_outlet(&mut self, form: Form, seq: u64, settings: &Settings) -> u64 {
+    fn enter_outlet(&mut self, form: Form, seq: u64, settings: &Settings, now: u64) -> u64 {
         let (from, next) = (seq.max(self.first), self.next());
         if let Some(outlet) = self.outlet(form) {
             if !outlet.is_wanted(settings) {
@@ -1053,7 +1046,7 @@ impl Inner {
             return next;
         }
         let mut wire = Wire::new(form, from);
-        let (mut payload, now) = (Vec::new(), clock::now());
+        let mut payload = Vec::new();
         for seq in from..next {
             let Some(packet) = self.packet(seq) else { break };
             payload.clear();
@@ -1111,7 +1104,7 @@ impl Inner {
     }
 
     /// Lets a cursor that is behind go on at packet `key`, after the message it has begun.
-    fn move_to(&self, cursor: &mut Cursor, key: u64) {
+    fn move_to(&self, cursor: &mut Cursor, key: u64, now: u64) {
         let Some(wire) = self.wire(cursor.form) else { return };
         let pos = wire.start_of(key);
         if cursor.mode == Mode::Live && cursor.pos < pos {
@@ -1122,7 +1115,7 @@ impl Inner {
                 cursor.headers = 0;
             }
             let timestamp = self.packet(key).map_or(0, |packet| packet.timestamp);
-            self.send_headers(cursor, key, timestamp);
+            self.send_headers(cursor, key, timestamp, now);
             cursor.pos = pos;
         }
     }
@@ -1141,7 +1134,7 @@ impl Inner {
             }
         }
         if self.has_others() {
-            self.flush_others(settings, &mut ended);
+            self.flush_others(settings, now, &mut ended);
         }
         self.trim(settings);
         ended
@@ -1149,7 +1142,7 @@ impl Inner {
 
     /// Sends those what is new that can't be written to directly, or could not so far.
     #[inline(never)]
-    fn flush_others(&mut self, settings: &Settings, ended: &mut Ended) {
+    fn flush_others(&mut self, settings: &Settings, now: u64, ended: &mut Ended) {
         let mut cursors = mem::take(&mut self.cursors);
         for (slot, cursor) in cursors.iter_mut().enumerate() {
             let Some(cursor) = cursor.as_mut().filter(|cursor| cursor.direct.is_none()) else {
@@ -1158,14 +1151,14 @@ impl Inner {
             if cursor.blocked {
                 // at a flush, since a source may send any number of key frames before it
                 if let Some(&key) = self.keys.back().filter(|_| settings.low_latency) {
-                    self.move_to(cursor, key);
+                    self.move_to(cursor, key, now);
                 }
-                let end = self.bound_lag(cursor, settings);
+                let end = self.bound_lag(cursor, settings, now);
                 let end = end.or_else(|| self.bound_own(cursor, settings));
                 ended.extend(end.map(|why| (cursor.sink.clone(), why)));
                 continue;
             }
-            self.deliver_and_enter(cursor, slot, settings, ended);
+            self.deliver_and_enter(cursor, slot, settings, now, ended);
         }
         self.cursors = cursors;
     }
@@ -1177,7 +1170,7 @@ impl Inner {
         }
     }
 
-    fn deliver_one(&mut self, id: u64, settings: &Settings) -> Ended {
+    fn deliver_one(&mut self, id: u64, settings: &Settings, now: u64) -> Ended {
         let slot = id as u32 as usize;
         let entry = self.cursors.get_mut(slot);
         let Some(mut cursor) = entry.and_then(|entry| entry.take_if(|cursor| cursor.id == id))
@@ -1191,7 +1184,7 @@ impl Inner {
                     let end = self.bound_own(&mut cursor, settings);
                     ended.extend(end.map(|why| (cursor.sink.clone(), why)));
                 }
-                false => self.deliver_and_enter(&mut cursor, slot, settings, &mut ended),
+                false => self.deliver_and_enter(&mut cursor, slot, settings, now, &mut ended),
             }
         }
         self.cursors[slot] = Some(cursor);
@@ -1204,9 +1197,10 @@ impl Inner {
         cursor: &mut Cursor,
         slot: usize,
         settings: &Settings,
+        now: u64,
         ended: &mut Ended,
     ) {
-        let end = match self.deliver(cursor, settings) {
+        let end = match self.deliver(cursor, settings, now) {
             Ok(()) => self.bound_own(cursor, settings),
             Err(error) => Some(End::Failed(error)),
         };
@@ -1217,11 +1211,11 @@ impl Inner {
     }
 
     /// Sends one subscriber what there is for it, until its peer is full.
-    fn deliver(&self, cursor: &mut Cursor, settings: &Settings) -> io::Result<()> {
+    fn deliver(&self, cursor: &mut Cursor, settings: &Settings, now: u64) -> io::Result<()> {
         let Some(wire) = self.wire(cursor.form) else { return Ok(()) };
         let picked = match cursor.mode {
-            Mode::Picking { seq } if self.awaits_tracks(cursor, seq) => Picked::waiting(seq),
-            Mode::Picking { seq } => self.pick(cursor, wire, seq, settings),
+            Mode::Picking { seq } if self.awaits_tracks(cursor, seq, now) => Picked::waiting(seq),
+            Mode::Picking { seq } => self.pick(cursor, wire, seq, settings, now),
             Mode::Live => Picked::all(cursor.pos, wire.end()),
             Mode::Paused => Picked::default(),
         };
@@ -1263,7 +1257,14 @@ impl Inner {
 
     /// Looks at the packets from `seq` on: picks those that the player gets one by one, and those from
     /// the one on at which it may start to take all.
-    fn pick(&self, cursor: &mut Cursor, wire: &Wire, seq: u64, settings: &Settings) -> Picked {
+    fn pick(
+        &self,
+        cursor: &mut Cursor,
+        wire: &Wire,
+        seq: u64,
+        settings: &Settings,
+        now: u64,
+    ) -> Picked {
         let mut picked = Picked::default();
         let mut seq = seq.max(self.first);
         let next = self.next().min(seq + MAX_LOOKED_AT);
@@ -1275,7 +1276,7 @@ impl Inner {
             }
             seq += 1;
         }
-        let expects_video = self.expects_video(settings, clock::now());
+        let expects_video = self.expects_video(settings, now);
         while seq < next && !picked.is_full() {
             let Some(packet) = self.packet(seq) else { break };
             let free = !expects_video || !settings.wait_key;
@@ -1286,7 +1287,7 @@ impl Inner {
                 break;
             }
             if starts && all {
-                self.send_headers(cursor, seq, packet.timestamp);
+                self.send_headers(cursor, seq, packet.timestamp, now);
                 picked.add_all(wire.start_of(seq), wire.end());
                 return picked;
             }
@@ -1297,7 +1298,7 @@ impl Inner {
                 Kind::Video => cursor.filter.video && !cursor.filter.audio,
             };
             if wanted || (packet.sticky && all) {
-                self.send_headers(cursor, seq, packet.timestamp);
+                self.send_headers(cursor, seq, packet.timestamp, now);
             }
             // a sticky one is among the headers
             if wanted && !packet.sticky {
@@ -1315,7 +1316,7 @@ impl Inner {
     }
 
     /// Puts the sticky messages that packet `seq` needs in front, if the peer does not have these yet.
-    fn send_headers(&self, cursor: &mut Cursor, seq: u64, timestamp: u32) {
+    fn send_headers(&self, cursor: &mut Cursor, seq: u64, timestamp: u32, now: u64) {
         let mut after = mem::replace(&mut cursor.headers, seq + 1);
         let outlet = self.outlets.iter().find(|outlet| outlet.wire.form == cursor.form);
         let (Some(source), Some(outlet)) = (self.source_on_air(), outlet) else { return };
@@ -1329,7 +1330,7 @@ impl Inner {
             head.drop_stickies();
             after = 0;
         }
-        let all = form.is_to_publish() || self.probing(clock::now()).is_some();
+        let all = form.is_to_publish() || self.probing(now).is_some();
         let needed = Needed { after, at: seq, all, timestamp };
         outlet.stickies.borrow_mut().put(&source.headers, form, needed, head);
     }
@@ -1346,7 +1347,7 @@ impl Inner {
     }
 
     /// Moves a player that is too far behind to a key frame, or says that it must go.
-    fn bound_lag(&self, cursor: &mut Cursor, settings: &Settings) -> Option<End> {
+    fn bound_lag(&self, cursor: &mut Cursor, settings: &Settings, now: u64) -> Option<End> {
         let wire = self.wire(cursor.form)?;
         let (seq, pos) = match cursor.mode {
             Mode::Live => (wire.packet_at(cursor.pos), cursor.pos),
@@ -1367,7 +1368,7 @@ impl Inner {
             return Some(End::TooSlow { times: cursor.drops });
         }
         match self.keys.back().filter(|&&key| key > seq) {
-            Some(&key) if cursor.mode == Mode::Live => self.move_to(cursor, key),
+            Some(&key) if cursor.mode == Mode::Live => self.move_to(cursor, key, now),
             _ => {
                 cursor.finish_packet(wire);
                 cursor.pick_from(self.next());
@@ -1469,42 +1470,42 @@ pub struct Publication {
 impl Publication {
     /// Takes a message: for the players if this source is on air, else only what they will need
     /// when it gets there. Of metadata, that is what `meta` leaves of it.
-    pub fn append(&self, media: Media<'_>) {
+    pub fn append(&self, media: Media<'_>, now: u64) {
         match media.kind {
-            Kind::Data => self.append_data(media),
-            _ => self.append_as_is(media),
+            Kind::Data => self.append_data(media, now),
+            _ => self.append_as_is(media, now),
         }
     }
 
     #[cold]
-    fn append_data(&self, media: Media<'_>) {
+    fn append_data(&self, media: Media<'_>, now: u64) {
         let stream = &self.stream;
         let source = stream.inner.borrow().source(Some(self.id));
         // another worker has done so
         let done = source.is_some_and(|source| source.gathered());
         let meta = if done { Meta::Copy } else { stream.settings.meta };
         if let Some(payload) = metadata::for_players(meta, media.payload) {
-            self.append_as_is(Media { payload: &payload, ..media });
+            self.append_as_is(Media { payload: &payload, ..media }, now);
         }
     }
 
-    fn append_as_is(&self, media: Media<'_>) {
+    fn append_as_is(&self, media: Media<'_>, now: u64) {
         let stream = &self.stream;
         self.taken.set(self.taken.get().wrapping_add(1));
         let info = media.info();
         let taken =
-            stream.inner.borrow_mut().append(self.id, media, info.as_ref(), &stream.settings);
+            stream.inner.borrow_mut().append(self.id, media, info.as_ref(), &stream.settings, now);
         match taken {
             None => return,
             Some(Note::Nothing) => (),
-            Some(Note::Track) => registry::changed(stream, Change::Track),
+            Some(Note::Track) => stream.worker.changed(stream, Change::Track),
             Some(Note::Header(noted)) => self.header_came(&media, noted),
         }
         let unflushed = stream.unflushed.get() + cost::of(media.payload.len() as u64, 1);
         stream.unflushed.set(unflushed);
         match unflushed > cost::MAX_UNFLUSHED {
             true => stream.flush_now(),
-            false => stream.flush_soon(),
+            false => stream.flush_soon(now),
         }
     }
 
@@ -1512,30 +1513,29 @@ impl Publication {
     #[cold]
     fn header_came(&self, media: &Media<'_>, noted: Noted) {
         if noted == Noted::TooLarge && !self.crowded.replace(true) {
-            log::warning!(
-                log::cycle(),
-                "rtmp: later players of \"{}\" do not get a header or metadata of {} bytes: \
+            self.stream.worker.host.warn(format_args!(
+                "later players of \"{}\" do not get a header or metadata of {} bytes: \
                  more than {MAX_STICKY_BYTES} of them in all",
                 self.stream.key,
                 media.payload.len(),
-            );
+            ));
         }
         if media.kind != Kind::Data {
             let new = noted != Noted::Same;
-            registry::changed(&self.stream, Change::Header { kind: media.kind, new });
+            self.stream.worker.changed(&self.stream, Change::Header { kind: media.kind, new });
         }
     }
 
     /// Whether messages wait for the next flush, and not for so long that they should be read before.
-    pub fn gathers(&self) -> bool {
-        (1..=MAX_DEFER).contains(&self.stream.window())
+    pub fn gathers(&self, now: u64) -> bool {
+        (1..=MAX_DEFER).contains(&self.stream.window(now))
     }
 
     /// Whether what has come may be read later, since it would only wait for the next flush, which
     /// is due then: [`Source::collect`] is called before it.
-    pub fn defer(&self) -> bool {
+    pub fn defer(&self, now: u64) -> bool {
         let stream = &self.stream;
-        if !self.gathers() {
+        if !self.gathers(now) {
             return false;
         }
         {
@@ -1545,7 +1545,7 @@ impl Publication {
             let Some(source) = own else { return false };
             source.deferred = true;
         }
-        stream.flush_soon();
+        stream.flush_soon(now);
         true
     }
 

@@ -201,14 +201,14 @@ pub struct Subscription {
 
 impl Subscription {
     /// The peer takes bytes again.
-    pub fn writable(&self) {
-        self.stream.writable(self.id);
+    pub fn writable(&self, now: u64) {
+        self.stream.writable(self.id, now);
     }
 
     /// Sends `bytes` at the next message boundary. False if more than `max` of such bytes wait for
     /// the peer now.
-    pub fn send(&self, bytes: &[u8], max: usize) -> bool {
-        self.stream.send_own(self.id, bytes) <= max
+    pub fn send(&self, bytes: &[u8], max: usize, now: u64) -> bool {
+        self.stream.send_own(self.id, bytes, now) <= max
     }
 
     /// When bytes were last written to the peer, in the loop's milliseconds, if its sink does not
@@ -218,13 +218,13 @@ impl Subscription {
     }
 
     /// Stops or goes on; a player that goes on starts at a key frame.
-    pub fn pause(&self, pause: bool) {
-        self.stream.pause(self.id, pause);
+    pub fn pause(&self, pause: bool, now: u64) {
+        self.stream.pause(self.id, pause, now);
     }
 
     /// Changes what the player wants.
-    pub fn set_filter(&self, filter: Filter) {
-        self.stream.set_filter(self.id, filter);
+    pub fn set_filter(&self, filter: Filter, now: u64) {
+        self.stream.set_filter(self.id, filter, now);
     }
 
     /// Ends the subscription and gives the bytes that complete what the peer has begun to receive.

@@ -8,7 +8,7 @@ use super::notice::{Answer, Notice, Redirect};
 use super::request::{about_stream, Act};
 use super::told::Told;
 use crate::conf::oclp::{Call, Callback};
-use crate::live;
+use crate::registry;
 use crate::relay::reconnect::{Candidate, Decision, Failure, Lease, Targets};
 use crate::relay::target::{readable, Scheme, StreamUrl, Target};
 use crate::visit::{limit, Visit};
@@ -45,7 +45,7 @@ impl Targets for Scheduled {
         let decision = decided.unwrap_or_else(|| failed("the decision failed"));
         if self.0.call == Call::Pull && !matches!(decision, Decision::EndClients(_)) {
             // whoever waited to hear whether there is a stream need not wait for it to come
-            if let Some(stream) = live::find(&visit.key) {
+            if let Some(stream) = registry::find(&visit.key) {
                 stream.set_decided();
             }
         }

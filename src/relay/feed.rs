@@ -86,7 +86,7 @@ impl Feed {
     /// Sends what has come, unless it is gathered.
     pub fn flush(&self) {
         if let Some(publication) = &self.publication {
-            publication.stream().flush_posted();
+            publication.stream().flush_posted(clock::now());
         }
     }
 
@@ -125,14 +125,15 @@ impl Feed {
             Some(publication) => publication,
             None => self.publish()?,
         };
-        publication.append(Media { kind, timestamp, payload });
-        self.flow.last.set(clock::now());
+        let now = clock::now();
+        publication.append(Media { kind, timestamp, payload }, now);
+        self.flow.last.set(now);
         Ok(())
     }
 
     #[cold]
     fn publish(&mut self) -> Result<&Publication, Failure> {
-        let publication = self.stream.publish(PRIORITY, Rc::new(Quiet));
+        let publication = self.stream.publish(PRIORITY, Rc::new(Quiet), clock::now());
         let publication = publication.map_err(|_| Failure::new("the stream has another pull"))?;
         self.flow.begun.set();
         self.pushes = self.pusher.as_ref().and_then(|visit| push::start(visit, &self.stream));

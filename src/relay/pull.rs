@@ -21,12 +21,13 @@ use super::target::{Scheme, Target};
 use super::{flv, Line};
 use crate::conf::{self, AppConf, Msec, ServerConf};
 use crate::directory::{self, Interest, SourceHold};
-use crate::live::{self, Change, Key, Stream};
+use crate::live::{Change, Key, Stream};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::process;
 use crate::nginx::task::{race, sleep};
 use crate::oclp::Scheduled;
+use crate::registry;
 use crate::visit::Visit;
 
 /// Below every publisher, so that one who comes wins.
@@ -47,7 +48,7 @@ thread_local! {
 
 /// A worker starts.
 pub fn init() {
-    live::observe(changed);
+    registry::observe(changed);
     // one worker pulls for all
     if process::worker() > 0 {
         return;

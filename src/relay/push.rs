@@ -20,13 +20,13 @@ use super::target::Target;
 use super::Line;
 use crate::conf::Msec;
 use crate::live::{
-    self, Change, Data, Direct, End, Form, Framing, Key, Kind, Sink, Stream, Subscriber,
-    Subscription,
+    Change, Data, Direct, End, Form, Framing, Key, Kind, Sink, Stream, Subscriber, Subscription,
 };
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::task::{self, patience, race, Signal, Task};
 use crate::oclp::Scheduled;
+use crate::registry;
 use crate::visit::Visit;
 
 thread_local! {
@@ -52,7 +52,7 @@ pub struct Share {
 
 /// A worker starts.
 pub fn init() {
-    live::observe(|stream, change| {
+    registry::observe(|stream, change| {
         if let Change::Header { kind, new: true } = change {
             if let Some(pushes) = find(stream.key()) {
                 pushes.header_came(kind);
@@ -259,16 +259,14 @@ impl Session {
             ended: RefCell::default(),
             over: Signal::new(),
         });
-        let subscription = stream.subscribe(Subscriber {
-            form: Form::Rtmp {
-                chunk_size: visit.server.chunk_size,
-                stream_id: peer.stream_id(),
-                to_publish: true,
-            },
-            sink: out.clone(),
-            player: false,
-            prologue: Vec::new(),
-        });
+        let form = Form::Rtmp {
+            chunk_size: visit.server.chunk_size,
+            stream_id: peer.stream_id(),
+            to_publish: true,
+        };
+        let subscriber =
+            Subscriber { form, sink: out.clone(), player: false, prologue: Vec::new() };
+        let subscription = stream.subscribe(subscriber, clock::now());
         Session {
             farewell: peer.farewell(target),
             peer: RefCell::new(Some(peer)),
@@ -295,7 +293,7 @@ impl Session {
         loop {
             self.conn.writable().await;
             if let Some(subscription) = &*self.subscription.borrow() {
-                subscription.writable();
+                subscription.writable(clock::now());
             }
         }
     }
@@ -318,7 +316,7 @@ impl Session {
     /// Reads what the server says; answers go between the messages of the stream.
     async fn answers(&self, peer: &mut rtmp::Peer) -> Failure {
         let reply = |bytes: &[u8]| match &*self.subscription.borrow() {
-            Some(subscription) => subscription.send(bytes, rtmp::MAX_UNSENT),
+            Some(subscription) => subscription.send(bytes, rtmp::MAX_UNSENT, clock::now()),
             None => true,
         };
         peer.messages(reply, |message| match message.kind {
@@ -336,7 +334,7 @@ impl Drop for Session {
         let Some(subscription) = self.subscription.take() else { return };
         // what the publisher sent last may not have been flushed yet
         if self.out.blocked.get().is_none() {
-            subscription.writable();
+            subscription.writable(clock::now());
         }
         let mut rest = subscription.finish();
         if self.out.ended.borrow().is_none() {

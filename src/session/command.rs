@@ -100,13 +100,14 @@ impl Session {
         let streams = self.streams.borrow();
         let Some(stream) = streams.addressed(id, MessageStream::publishes) else { return };
         let Role::Publisher(publishing) = &*stream.role.borrow() else { return };
-        stream.media.set(Some(clock::now()));
+        let now = clock::now();
+        stream.media.set(Some(now));
         let (kind, payload) = match kind {
             message::DATA_AMF3 => (message::DATA, command::amf0_of(payload, true)),
             kind => (kind, Ok(payload)),
         };
         if let (Some(kind), Ok(payload)) = (Kind::of_message_type(kind), payload) {
-            publishing.publication.append(Media { kind, timestamp, payload });
+            publishing.publication.append(Media { kind, timestamp, payload }, now);
         }
     }
 

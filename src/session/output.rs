@@ -38,7 +38,7 @@ impl Session {
     /// Sends bytes at the next message boundary of a player.
     pub(super) fn send_between(&self, player: &MessageStream, bytes: &[u8]) {
         let Role::Player(Viewer { subscription, .. }) = &*player.role.borrow() else { return };
-        if !subscription.send(bytes, MAX_UNSENT) {
+        if !subscription.send(bytes, MAX_UNSENT, clock::now()) {
             self.answers_unread();
         }
     }
@@ -157,7 +157,7 @@ impl Session {
         // taken out for the call, since the engine may end the stream in it
         let role = stream.role.take();
         if let Role::Player(Viewer { subscription, .. }) = &role {
-            subscription.writable();
+            subscription.writable(clock::now());
         }
         if !self.ended.get() {
             stream.role.replace(role);

@@ -88,9 +88,9 @@ impl Session {
         let (form, sink) = (visit.form(), stream.clone());
         let subscriber = Subscriber { form, sink, player: true, prologue };
         playing.attend(stream.clone());
-        let subscription = playing.stream.subscribe(subscriber);
+        let subscription = playing.stream.subscribe(subscriber, clock::now());
         if stream.filter.get() != Filter::ALL {
-            subscription.set_filter(stream.filter.get());
+            subscription.set_filter(stream.filter.get(), clock::now());
         }
         stream.role.replace(Role::Player(Viewer { subscription, visit, _playing: playing }));
         self.arm_timer();
@@ -108,7 +108,7 @@ impl Session {
         let pause = command.args.first().and_then(Value::as_bool).unwrap_or(true);
         let Some(player) = self.player(id) else { return };
         if let Role::Player(Viewer { subscription, .. }) = &*player.role.borrow() {
-            subscription.pause(pause);
+            subscription.pause(pause, clock::now());
         }
         let (code, description) = match pause {
             true => ("NetStream.Pause.Notify", "Paused live"),
@@ -134,7 +134,7 @@ impl Session {
         stream.filter.set(filter);
         let role = stream.role.borrow();
         if let Role::Player(Viewer { subscription, .. }) = &*role {
-            subscription.set_filter(filter);
+            subscription.set_filter(filter, clock::now());
         }
     }
 

@@ -13,9 +13,10 @@ use std::rc::{Rc, Weak};
 use super::{Refusal, Visit};
 use crate::conf::Kind;
 use crate::directory::{self, ClientHold, Counted};
-use crate::live::{self, Change, Key, Stream};
+use crate::live::{Change, Key, Stream};
 use crate::nginx::clock;
 use crate::nginx::log;
+use crate::registry;
 
 /// In how long a connection that has spent all its attempts has all of them again, in milliseconds.
 const MINUTE: u64 = 60_000;
@@ -27,7 +28,7 @@ const SWEEP: usize = 1024;
 thread_local! {
     /// Who waits for a stream that nobody publishes.
     static WAITING: RefCell<HashMap<Key, Vec<Weak<Waiting>>>> = {
-        live::observe(published);
+        registry::observe(published);
         RefCell::default()
     };
     /// By the number of a connection, and for each kind, when it has all its attempts again, in the
@@ -134,7 +135,7 @@ fn application(visit: &Visit) -> Result<Option<ClientHold>, Refusal> {
 fn name(visit: &Visit, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Refusal> {
     let key = &visit.key;
     let Some(max) = visit.app.limit.names else { return Ok(None) };
-    let here = live::find(key).is_some_and(|stream| stream.on_air());
+    let here = registry::find(key).is_some_and(|stream| stream.on_air());
     if here || directory::source(key).is_some() {
         return Ok(None);
     }
