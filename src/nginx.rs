@@ -2,7 +2,6 @@
 
 pub mod address;
 pub mod addresses;
-pub mod block;
 pub mod clock;
 pub mod connection;
 pub mod event;

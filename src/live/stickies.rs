@@ -5,8 +5,8 @@ use std::rc::{Rc, Weak};
 use crate::live::head::Head;
 use crate::live::headers::Headers;
 use crate::live::media::{Kind, Media};
+use crate::live::output::Block;
 use crate::live::wire::Form;
-use crate::nginx::block::Block;
 
 /// The sticky messages that somebody was sent last, for as long as it has not taken them.
 #[derive(Default)]

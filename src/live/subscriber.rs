@@ -6,9 +6,9 @@ use std::rc::Rc;
 use crate::live::cost::Held;
 use crate::live::direct::{Direct, Place};
 use crate::live::head::Head;
+use crate::live::output::Block;
 use crate::live::stream::Stream;
 use crate::live::wire::{Form, Wire};
-use crate::nginx::block::Block;
 
 /// Bytes for a peer. `blocks` holds, for each part, the block that it lies in, so that a sink
 /// which can't write at once may keep it; the other parts are only there during the call.

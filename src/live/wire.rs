@@ -9,7 +9,7 @@ use rtmp_protocol::{chunk, flv, message};
 
 use crate::live::cost;
 use crate::live::media::{Kind, Media};
-use crate::nginx::block::Block;
+use crate::live::output::Block;
 
 /// The smallest block: a stream of 500 kbit/s fills four a second, so little of one is idle.
 const MIN_BLOCK: usize = 16 * 1024;

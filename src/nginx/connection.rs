@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::io::{self, IoSlice};
-use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
@@ -13,6 +12,7 @@ use nginx_sys::{
     NGX_USE_CLEAR_EVENT,
 };
 
+use crate::live::Socket;
 use crate::nginx::address::{address_of, local_address, Address};
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
@@ -35,37 +35,6 @@ pub struct Connection {
     c: NonNull<ngx_connection_t>,
     /// Drops the handler, whose type its functions know.
     release: Cell<Option<unsafe fn(*mut c_void)>>,
-}
-
-/// The socket of a connection, to be written to without a look at that. It is whoever holds the
-/// connection that must not close it meanwhile.
-#[derive(Clone, Copy, Debug)]
-pub struct Socket(pub(super) RawFd);
-
-impl Socket {
-    /// Writes a prefix of `data`. After a short count or `WouldBlock` it is for the connection to wait.
-    pub fn send(self, data: &[u8]) -> io::Result<usize> {
-        // SAFETY: the bytes are readable during the call.
-        let n = unsafe { libc::send(self.0, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) };
-        usize::try_from(n).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// The same for several parts, in one system call.
-    pub fn writev(self, data: &[IoSlice<'_>]) -> io::Result<usize> {
-        if let [one] = data {
-            return self.send(one);
-        }
-        // the kernel refuses more parts than this in one call
-        let parts = data.len().min(libc::UIO_MAXIOV as usize);
-        // SAFETY: IoSlice has the layout of iovec, and msghdr of zeroes plus the parts is valid.
-        let n = unsafe {
-            let mut msg: libc::msghdr = std::mem::zeroed();
-            msg.msg_iov = data.as_ptr() as *mut libc::iovec;
-            msg.msg_iovlen = parts as _;
-            libc::sendmsg(self.0, &msg, libc::MSG_NOSIGNAL)
-        };
-        usize::try_from(n).map_err(|_| io::Error::last_os_error())
-    }
 }
 
 /// Whether a connection is encrypted.
@@ -157,7 +126,7 @@ impl Connection {
     pub fn socket(&self) -> Option<Socket> {
         // SAFETY: the connection is live.
         let c = unsafe { self.c.as_ref() };
-        (!is_tls(c)).then_some(Socket(c.fd))
+        (!is_tls(c)).then_some(Socket::new(c.fd))
     }
 
     /// Counts bytes that were written to [`Connection::socket`].

@@ -20,9 +20,9 @@ use nginx_sys::{
     NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11, NGX_OK,
 };
 
+use crate::live::{Block, Socket};
 use crate::nginx::address::{address_of, local_address, Address};
-use crate::nginx::block::Block;
-use crate::nginx::connection::{is_tls, Socket};
+use crate::nginx::connection::is_tls;
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
@@ -495,7 +495,7 @@ impl Request {
                     let mut modules = known.iter().enumerate();
                     modules.all(|(at, harmless)| *harmless || (*(*r).ctx.add(at)).is_null())
                 });
-            plain.then(|| (Socket((*c).fd), (*r).chunked() != 0))
+            plain.then(|| (Socket::new((*c).fd), (*r).chunked() != 0))
         }
     }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use nginx_sys::{ngx_buf_t, ngx_buf_tag_t, ngx_chain_t};
 
-use crate::nginx::block::Block;
+use crate::live::Block;
 
 /// What is queued and what nginx has. To be dropped after the request's pool, or with it.
 #[derive(Default)]
