@@ -69,10 +69,10 @@ pub mod server_name;
 pub mod session;
 pub mod value;
 
+pub use self::live::{LiveConf, MergeWindow};
 pub use access::{AccessRule, Kind};
 pub use limit::LimitConf;
 pub use listen::Listen;
-pub use live::{LiveConf, MergeWindow};
 pub use log::LogTarget;
 pub use ngx::main_conf;
 pub use oclp::OclpConf;
@@ -91,7 +91,7 @@ pub const TABLES: &[&[directive::Directive]] = &[
     listen::DIRECTIVES,
     server_name::DIRECTIVES,
     session::DIRECTIVES,
-    live::DIRECTIVES,
+    self::live::DIRECTIVES,
     publish::DIRECTIVES,
     access::DIRECTIVES,
     limit::DIRECTIVES,

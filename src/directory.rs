@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use crate::live::{Change, Key, Stream};
+use live::{Change, Key, Stream};
 use shared_table::{Class, Full};
 
 use crate::nginx::clock;

@@ -11,6 +11,7 @@ mod websocket;
 
 use std::ptr::NonNull;
 
+use live::Key;
 use nginx_sys::{
     ngx_http_request_t, ngx_int_t, NGX_DONE, NGX_HTTP_GET, NGX_HTTP_HEAD,
     NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_HTTP_NO_CONTENT,
@@ -18,7 +19,6 @@ use nginx_sys::{
 
 use crate::conf::flv_live::{of_request, FlvLive, Location};
 use crate::conf::{Place, ServerConf};
-use crate::live::Key;
 use crate::nginx::guard::guard;
 use crate::nginx::http::Request;
 use crate::nginx::log;

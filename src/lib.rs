@@ -12,7 +12,6 @@ use nginx_sys::{
 mod conf;
 mod directory;
 mod flv_live;
-mod live;
 mod log;
 mod nginx;
 mod oclp;

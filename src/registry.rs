@@ -3,7 +3,8 @@
 use std::fmt::Arguments;
 use std::rc::Rc;
 
-use crate::live::{Call, Change, Host, Key, Registry, Settings, Stream};
+use live::{Call, Change, Host, Key, Registry, Settings, Stream};
+
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::log;

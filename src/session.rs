@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 
+use live::Key;
 use nginx_sys::ngx_connection_t;
 use rtmp_protocol::chunk::{ChunkReader, Limits, MAX_HEADER};
 use rtmp_protocol::command::Connect;
@@ -23,7 +24,6 @@ use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 
 use crate::conf::{AppConf, Listen, Place, ServerConf};
-use crate::live::Key;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;

@@ -10,7 +10,6 @@ use std::rc::Rc;
 
 use crate::conf::{AppConf, Conflict, Kind, MergeWindow, ServerConf};
 use crate::directory::{self, Interest, SourceHold};
-use crate::live::{Form, Key, Publication, Settings, Sink, Source, Stream};
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::oclp::{self, Admitted};
@@ -19,6 +18,7 @@ use crate::relay::{loops, pull, push, Seat};
 use crate::variables::{argument, Var, Vars};
 
 use limit::Places;
+use live::{Form, Key, Publication, Settings, Sink, Source, Stream};
 pub use name::{find_by_domain, join, Name, MAX_NAME};
 
 /// How far a player may fall behind where `out_queue` says nothing of time.

@@ -1,10 +1,11 @@
 //! Streams and their players.
 
+use live::Meta;
+
 use super::directive::{accepted, any, flag, setting, size, time, Directive, MSA, ONE, SOME};
 use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
 use super::Scope;
-use crate::live::Meta;
 
 settings! {
     /// Streams and their players.

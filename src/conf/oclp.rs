@@ -5,12 +5,12 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use http::uri::{Authority, Uri};
+use live::Kind;
 
 use super::directive::{any, flag, setting, Directive, A, M, MSA, ONE, S, SOME};
 use super::parse::Parse;
 use super::value::{self, Args, ConfError, Msec};
 use super::Scope;
-use crate::live::Kind;
 use crate::variables::Template;
 
 settings! {

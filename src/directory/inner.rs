@@ -12,6 +12,10 @@ use std::io;
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 
+use live::{
+    Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
+    Subscriber, Subscription,
+};
 use nginx_sys::ngx_connection_t;
 use rtmp_protocol::chunk::MAX_MESSAGE;
 use rtmp_protocol::flv::{self, FlvReader};
@@ -20,10 +24,6 @@ use rtmp_protocol::message;
 use super::proof::{self, Purpose};
 use super::socket::path;
 use super::{decode, encode, Interest, Remote};
-use crate::live::{
-    Data, Direct, End, Form, Framing, Key, Kind, Media, Publication, Sink, Source, Stream,
-    Subscriber, Subscription,
-};
 use crate::nginx::address::Address;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 
+use live::{Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription};
 use nginx_sys::{
     ngx_int_t, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_HEAD,
     NGX_HTTP_OK, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_TOO_MANY_REQUESTS,
@@ -14,9 +15,6 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use super::upgrade::Upgrade;
 use super::{websocket, NOT_FOUND};
 use crate::directory;
-use crate::live::{
-    Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription,
-};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::http::{Head, Request, Responder};

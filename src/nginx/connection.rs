@@ -6,13 +6,13 @@ use std::io::{self, IoSlice};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
+use live::Socket;
 use nginx_sys::{
     ngx_close_connection, ngx_connection_t, ngx_destroy_pool, ngx_event_actions, ngx_event_flags,
     ngx_event_t, ngx_handle_read_event, ngx_handle_write_event, NGX_AGAIN, NGX_OK,
     NGX_USE_CLEAR_EVENT,
 };
 
-use crate::live::Socket;
 use crate::nginx::address::{address_of, local_address, Address};
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
+use live::{Block, Socket};
 use nginx_sys::{
     ngx_add_timer, ngx_chain_t, ngx_connection_t, ngx_del_timer, ngx_handle_read_event,
     ngx_handle_write_event, ngx_http_cleanup_add, ngx_http_core_loc_conf_t, ngx_http_core_module,
@@ -20,7 +21,6 @@ use nginx_sys::{
     NGX_HTTP_REQUEST_TIME_OUT, NGX_HTTP_VERSION_11, NGX_OK,
 };
 
-use crate::live::{Block, Socket};
 use crate::nginx::address::{address_of, local_address, Address};
 use crate::nginx::connection::is_tls;
 use crate::nginx::event::Event;

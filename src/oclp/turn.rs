@@ -6,11 +6,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use live::Key;
 use tokio::sync::Notify;
 
 use crate::conf::oclp::Callback;
 use crate::directory::{self, ClientHold};
-use crate::live::Key;
 use crate::nginx::task::{self, sleep};
 
 /// How often to look whether another worker has told, in milliseconds: it sends no word of that.

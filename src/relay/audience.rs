@@ -4,13 +4,14 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
+use live::{Key, Sink, Stream};
+
 use super::feed::Flow;
 use super::pace::Pace;
 use super::players::{Player, Players};
 use super::pull;
 use crate::conf::Msec;
 use crate::directory;
-use crate::live::{Key, Sink, Stream};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::task::{self, sleep, Signal, Task};

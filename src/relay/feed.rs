@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use live::{Kind, Media, Publication, Source, Stream};
 use rtmp_protocol::command;
 use rtmp_protocol::message;
 
@@ -10,7 +11,6 @@ use super::pull::PRIORITY;
 use super::push;
 use super::reconnect::Failure;
 use super::rtmp;
-use crate::live::{Kind, Media, Publication, Source, Stream};
 use crate::nginx::clock;
 use crate::nginx::task::{sleep, Signal};
 use crate::visit::Visit;

@@ -7,9 +7,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
+use live::Key;
+
 use super::target::{Scheme, Target};
 use crate::conf::{self, Listen, Place, ServerConf};
-use crate::live::Key;
 use crate::nginx::address::Address;
 use crate::nginx::log;
 use crate::nginx::random;

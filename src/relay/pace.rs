@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use live::Key;
+
 use super::reconnect::Delays;
 use crate::conf::Msec;
-use crate::live::Key;
 use crate::nginx::clock;
 
 /// The shortest time between two attempts, on the average: twenty a second.

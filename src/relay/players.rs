@@ -8,8 +8,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
+use live::{End, Sink};
+
 use super::pace::Pace;
-use crate::live::{End, Sink};
 use crate::nginx::clock;
 use crate::visit::Visit;
 

@@ -9,6 +9,8 @@ use std::future::pending;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::rc::{Rc, Weak};
 
+use live::{Change, Key, Stream};
+
 use super::audience::{self, Audience, Seat};
 use super::feed::{Feed, Flow};
 use super::loops::{self, MAX_HOPS};
@@ -21,7 +23,6 @@ use super::target::{Scheme, Target};
 use super::{flv, Line};
 use crate::conf::{self, AppConf, Msec, ServerConf};
 use crate::directory::{self, Interest, SourceHold};
-use crate::live::{Change, Key, Stream};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::process;

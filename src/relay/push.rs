@@ -9,6 +9,9 @@ use std::future::pending;
 use std::io;
 use std::rc::{Rc, Weak};
 
+use live::{
+    Change, Data, Direct, End, Form, Framing, Key, Kind, Sink, Stream, Subscriber, Subscription,
+};
 use rtmp_protocol::message;
 
 use super::clients::Clients;
@@ -19,9 +22,6 @@ use super::rtmp::{self, Role};
 use super::target::Target;
 use super::Line;
 use crate::conf::Msec;
-use crate::live::{
-    Change, Data, Direct, End, Form, Framing, Key, Kind, Sink, Stream, Subscriber, Subscription,
-};
 use crate::nginx::clock;
 use crate::nginx::peer::AsyncConn;
 use crate::nginx::task::{self, patience, race, Signal, Task};

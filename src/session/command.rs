@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use live::{Kind, Media};
 use rtmp_protocol::amf0::Value;
 use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command::{self, Command, Connect};
@@ -12,7 +13,6 @@ use rtmp_protocol::message::{self, AggregateError};
 use super::streams::{MessageStream, Role};
 use super::{Client, Flow, Reason, Session};
 use crate::conf::ServerConf;
-use crate::live::{Kind, Media};
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::visit::{find_by_domain, Name, MAX_NAME};

@@ -8,9 +8,10 @@
 use std::io;
 use std::rc::Rc;
 
+use live::{Data, Direct, End, Framing, Sink};
+
 use super::streams::{MessageStream, Role, Viewer};
 use super::{Reason, Session};
-use crate::live::{Data, Direct, End, Framing, Sink};
 use crate::nginx::clock;
 use crate::nginx::task;
 use crate::visit::STREAM_ID;

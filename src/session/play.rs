@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use live::{Filter, Subscriber};
 use rtmp_protocol::amf0::Value;
 use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
@@ -9,7 +10,6 @@ use rtmp_protocol::message;
 use super::command::without_query;
 use super::streams::{MessageStream, Role, Viewer};
 use super::{Flow, Session};
-use crate::live::{Filter, Subscriber};
 use crate::nginx::clock;
 use crate::visit::{self, Name, Playing, Refusal, Visit};
 

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
+use live::Source;
 use rtmp_protocol::command::Command;
 
 use super::command::without_query;
 use super::streams::{MessageStream, Role};
 use super::{Flow, Session};
-use crate::live::Source;
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::nginx::task;

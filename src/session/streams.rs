@@ -4,11 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
+use live::{Filter, Subscription};
 use rtmp_protocol::renumber::Renumber;
 
 use super::Session;
 use crate::conf::AppConf;
-use crate::live::{Filter, Subscription};
 use crate::nginx::task::Task;
 use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
 

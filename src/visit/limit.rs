@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
+use live::{Change, Key, Stream};
+
 use super::{Refusal, Visit};
 use crate::conf::Kind;
 use crate::directory::{self, ClientHold, Counted};
-use crate::live::{Change, Key, Stream};
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::registry;

@@ -9,9 +9,8 @@ use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
+use live::Block;
 use nginx_sys::{ngx_buf_t, ngx_buf_tag_t, ngx_chain_t};
-
-use crate::live::Block;
 
 /// What is queued and what nginx has. To be dropped after the request's pool, or with it.
 #[derive(Default)]

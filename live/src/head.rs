@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::live::output::Block;
+use crate::output::Block;
 
 /// Bytes on their way to one subscriber: statuses and answers, sticky messages, the rest of a
 /// message behind which it goes on elsewhere.

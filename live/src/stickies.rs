@@ -2,11 +2,11 @@
 
 use std::rc::{Rc, Weak};
 
-use crate::live::head::Head;
-use crate::live::headers::Headers;
-use crate::live::media::{Kind, Media};
-use crate::live::output::Block;
-use crate::live::wire::Form;
+use crate::head::Head;
+use crate::headers::Headers;
+use crate::media::{Kind, Media};
+use crate::output::Block;
+use crate::wire::Form;
 
 /// The sticky messages that somebody was sent last, for as long as it has not taken them.
 #[derive(Default)]

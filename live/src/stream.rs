@@ -9,20 +9,20 @@ use std::rc::{Rc, Weak};
 use rtmp_protocol::codec::{Class, Info};
 use rtmp_protocol::timeline::{Timeline, TrackId};
 
-use crate::live::cost::{self, Held};
-use crate::live::direct::{Ended, Members};
-use crate::live::head::Head;
-use crate::live::headers::{Framed, Headers, Noted, MAX_STICKY_BYTES};
-use crate::live::host::Call;
-use crate::live::media::{Kind, Media, Packet};
-use crate::live::metadata::{self, Meta};
-use crate::live::pace::Sockets;
-use crate::live::picked::{Picked, MAX_LOOKED_AT};
-use crate::live::registry::{Change, Key, Worker};
-use crate::live::settings::Settings;
-use crate::live::stickies::{Needed, Stickies};
-use crate::live::subscriber::{Cursor, Data, End, Filter, Mode, Subscriber, Subscription};
-use crate::live::wire::{Form, Wire};
+use crate::cost::{self, Held};
+use crate::direct::{Ended, Members};
+use crate::head::Head;
+use crate::headers::{Framed, Headers, Noted, MAX_STICKY_BYTES};
+use crate::host::Call;
+use crate::media::{Kind, Media, Packet};
+use crate::metadata::{self, Meta};
+use crate::pace::Sockets;
+use crate::picked::{Picked, MAX_LOOKED_AT};
+use crate::registry::{Change, Key, Worker};
+use crate::settings::Settings;
+use crate::stickies::{Needed, Stickies};
+use crate::subscriber::{Cursor, Data, End, Filter, Mode, Subscriber, Subscription};
+use crate::wire::{Form, Wire};
 
 /// A source may leave what came unread for as long as this, in milliseconds: what a moderate
 /// stream sends meanwhile does not fill a socket.

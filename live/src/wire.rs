@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use rtmp_protocol::{chunk, flv, message};
 
-use crate::live::cost;
-use crate::live::media::{Kind, Media};
-use crate::live::output::Block;
+use crate::cost;
+use crate::media::{Kind, Media};
+use crate::output::Block;
 
 /// The smallest block: a stream of 500 kbit/s fills four a second, so little of one is idle.
 const MIN_BLOCK: usize = 16 * 1024;

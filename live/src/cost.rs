@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
-use crate::live::media::Packet;
-use crate::live::settings::Settings;
+use crate::media::Packet;
+use crate::settings::Settings;
 
 /// What a packet takes beside its bytes: its entry, where it starts in a wire, and its number among
 /// the key frames. A queue that has just grown is half empty.

@@ -4,10 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
-use crate::live::host::{Call, Host};
-use crate::live::media::Kind;
-use crate::live::settings::Settings;
-use crate::live::stream::Stream;
+use crate::host::{Call, Host};
+use crate::media::Kind;
+use crate::settings::Settings;
+use crate::stream::Stream;
 
 /// What names a stream: server, application, name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

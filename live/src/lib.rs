@@ -1,6 +1,8 @@
 //! The live engine: a publisher's messages become packets of a [`Stream`], encoded once per wire
 //! form; each subscriber is a cursor over the same bytes. It knows nothing beyond media messages.
 
+#![deny(unsafe_code)]
+
 mod cost;
 mod direct;
 mod head;

@@ -6,10 +6,10 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use crate::live::output::Block;
-use crate::live::output::Socket;
-use crate::live::subscriber::{Cursor, Data, End, Sink};
-use crate::live::wire::Wire;
+use crate::output::Block;
+use crate::output::Socket;
+use crate::subscriber::{Cursor, Data, End, Sink};
+use crate::wire::Wire;
 
 /// A chunk of HTTP's takes no more than this: what of it a client does not read is its own.
 const MAX_CHUNK: u64 = 64 * 1024;

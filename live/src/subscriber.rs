@@ -3,12 +3,12 @@
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 
-use crate::live::cost::Held;
-use crate::live::direct::{Direct, Place};
-use crate::live::head::Head;
-use crate::live::output::Block;
-use crate::live::stream::Stream;
-use crate::live::wire::{Form, Wire};
+use crate::cost::Held;
+use crate::direct::{Direct, Place};
+use crate::head::Head;
+use crate::output::Block;
+use crate::stream::Stream;
+use crate::wire::{Form, Wire};
 
 /// Bytes for a peer. `blocks` holds, for each part, the block that it lies in, so that a sink
 /// which can't write at once may keep it; the other parts are only there during the call.
@@ -125,7 +125,7 @@ pub(super) struct Cursor {
     /// What it was behind when it came, as what is cached costs, and when that was, in the time of
     /// [`Packet::arrived`]: neither is its own doing.
     ///
-    /// [`Packet::arrived`]: crate::live::media::Packet::arrived
+    /// [`Packet::arrived`]: crate::media::Packet::arrived
     pub granted: u64,
     pub since: u64,
     /// The engine writes to its socket itself; what then is new stands there, `pos` included.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use rtmp_protocol::codec::{Class, Info};
 
-use crate::live::media::{Kind, Media};
+use crate::media::{Kind, Media};
 
 /// Sticky messages kept for one source: eight tracks of audio and video with colour information
 /// fit, and a peer that invents tracks does not fill the memory.

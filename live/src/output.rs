@@ -1,5 +1,7 @@
 //! Where bytes lie and where they go: the only unsafe code of the engine.
 
+#![allow(unsafe_code)]
+
 mod block;
 mod socket;
 
