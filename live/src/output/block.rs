@@ -56,3 +56,45 @@ impl Block {
         self.len.set(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Block;
+
+    #[test]
+    fn takes_as_much_as_there_is_room_for() {
+        let block = Block::new(4);
+        assert_eq!((block.append(b"abc"), block.is_full()), (3, false));
+        assert_eq!((block.append(b"de"), block.is_full()), (1, true));
+        assert_eq!(block.append(b"f"), 0);
+        assert_eq!(block.filled(), b"abcd");
+    }
+
+    #[test]
+    fn what_is_filled_stays_where_it_is() {
+        let block = Block::new(8);
+        block.append(b"abc");
+        let before = block.filled();
+        block.append(b"defgh");
+        assert_eq!((before, block.filled()), (&b"abc"[..], &b"abcdefgh"[..]));
+        assert_eq!(before.as_ptr(), block.filled().as_ptr());
+    }
+
+    #[test]
+    fn a_cleared_block_is_filled_from_the_front_again() {
+        let mut block = Block::new(3);
+        block.append(b"abc");
+        block.clear();
+        assert_eq!((block.filled(), block.is_full()), (&b""[..], false));
+        assert_eq!(block.append(b"xyz"), 3);
+        assert_eq!(block.filled(), b"xyz");
+    }
+
+    #[test]
+    fn a_block_of_no_bytes_is_full() {
+        let block = Block::new(0);
+        assert!(block.is_full());
+        assert_eq!((block.append(b"a"), block.capacity()), (0, 0));
+        assert_eq!(block.filled(), b"");
+    }
+}

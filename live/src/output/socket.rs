@@ -38,3 +38,59 @@ impl Socket {
         usize::try_from(n).map_err(|_| io::Error::last_os_error())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, IoSlice, Read};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::Socket;
+
+    fn pair() -> (Socket, UnixStream, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Socket::new(near.as_raw_fd()), near, far)
+    }
+
+    #[test]
+    fn sends_bytes_and_parts_in_order() {
+        let (socket, near, mut far) = pair();
+        assert_eq!(socket.send(b"one").unwrap(), 3);
+        let parts = [IoSlice::new(b"two"), IoSlice::new(b""), IoSlice::new(b"three")];
+        assert_eq!(socket.writev(&parts).unwrap(), 8);
+        assert_eq!(socket.writev(&parts[..1]).unwrap(), 3);
+        drop(near);
+        let mut got = String::new();
+        far.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "onetwothreetwo");
+    }
+
+    #[test]
+    fn takes_more_parts_than_one_call_does_as_a_short_write() {
+        let (socket, near, mut far) = pair();
+        let parts = vec![IoSlice::new(b"x"); 2000];
+        let sent = socket.writev(&parts).unwrap();
+        assert_eq!(sent, libc::UIO_MAXIOV as usize);
+        drop(near);
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).unwrap();
+        assert_eq!(got.len(), sent);
+    }
+
+    #[test]
+    fn a_full_socket_would_block_and_a_closed_one_is_an_error_without_a_signal() {
+        let (socket, _near, far) = pair();
+        let bytes = vec![7; 1 << 20];
+        let error = loop {
+            if let Err(error) = socket.send(&bytes) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        drop(far);
+        assert_eq!(socket.send(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        let parts = [IoSlice::new(b"x"), IoSlice::new(b"y")];
+        assert_eq!(socket.writev(&parts).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+}
