@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::message::{AUDIO, DATA, VIDEO};
+use crate::kinds::{AUDIO, DATA, VIDEO};
 use crate::wire::{append, recycle, u24, u24_bytes, Fields};
 
 /// Bytes of the file header and the zero back pointer behind it.

@@ -63,4 +63,5 @@ pub mod renumber;
 pub mod timeline;
 pub mod url;
 
+mod kinds;
 mod wire;

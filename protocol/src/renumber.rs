@@ -1,7 +1,7 @@
 //! The same media on another message stream.
 
 use crate::chunk::{basic_len, MAX_HEADER, MAX_MESSAGE};
-use crate::message::{AUDIO, DATA, VIDEO};
+use crate::kinds::{AUDIO, DATA, VIDEO};
 use crate::wire::{u24, Fields};
 
 /// Bytes of a type-0 header behind the basic one, without an extended timestamp.

@@ -1,0 +1,156 @@
+//! The chunk streams of a peer.
+
+use super::error::ChunkError;
+use super::header::ChunkHeader;
+
+/// The largest timestamp of a type-0 chunk that a type-3 chunk after it repeats as a delta, in ms.
+/// The specification has it so, and FFmpeg counts on it when a stream starts at its frame interval;
+/// librtmp and nginx-rtmp mean "the same timestamp" instead, and would jump by hours.
+const MAX_FIRST_DELTA: u32 = 5000;
+
+/// One chunk stream: its last header and what has arrived of its message.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ChunkStream {
+    pub buffer: Vec<u8>,
+    pub timestamp: u32,
+    /// What the last timestamp field said, absolute or delta, from the extended field if it had one.
+    field: u32,
+    /// What a type-3 chunk that starts a message adds.
+    delta: u32,
+    pub length: u32,
+    pub stream_id: u32,
+    pub chunks: u32,
+    pub kind: u8,
+    pub used: bool,
+    extended: bool,
+    /// A message has begun and is not complete.
+    pub unfinished: bool,
+}
+
+impl ChunkStream {
+    /// A chunk that starts a message.
+    pub fn start(&mut self, header: &ChunkHeader) {
+        match header.fmt {
+            0 => {
+                self.timestamp = header.field;
+                self.delta = if header.field <= MAX_FIRST_DELTA { header.field } else { 0 };
+                self.stream_id = header.stream_id;
+            }
+            3 => self.timestamp = self.timestamp.wrapping_add(self.delta),
+            _ => {
+                self.timestamp = self.timestamp.wrapping_add(header.field);
+                self.delta = header.field;
+            }
+        }
+        if header.fmt <= 2 {
+            self.field = header.field;
+            self.extended = header.extended;
+        }
+        if header.fmt <= 1 {
+            self.length = header.length;
+            self.kind = header.kind;
+        }
+        self.unfinished = true;
+        self.chunks = 1;
+    }
+
+    /// A chunk that continues a message: whatever its header says must be what was said before.
+    pub fn go_on(&mut self, csid: u32, header: &ChunkHeader) -> Result<(), ChunkError> {
+        self.chunks = self.chunks.saturating_add(1);
+        if header.fmt <= 1 && header.length != self.length {
+            return Err(ChunkError::LengthChanged { csid, from: self.length, to: header.length });
+        }
+        if header.fmt <= 1 && header.kind != self.kind {
+            return Err(ChunkError::KindChanged { csid, from: self.kind, to: header.kind });
+        }
+        if header.fmt == 0 && header.stream_id != self.stream_id {
+            let (from, to) = (self.stream_id, header.stream_id);
+            return Err(ChunkError::StreamIdChanged { csid, from, to });
+        }
+        if header.fmt == 0 && header.field != self.timestamp {
+            return Err(ChunkError::TimestampChanged {
+                csid,
+                from: self.timestamp,
+                to: header.field,
+            });
+        }
+        if (header.fmt == 1 || header.fmt == 2) && header.field != self.field {
+            return Err(ChunkError::TimestampChanged { csid, from: self.field, to: header.field });
+        }
+        Ok(())
+    }
+
+    /// The rest of a header behind the basic one; its size does not count the basic one.
+    pub fn header(&self, fmt: u8, rest: &[u8]) -> Option<ChunkHeader> {
+        match fmt {
+            3 => self.repeated_timestamp(rest).map(|size| ChunkHeader::without_fields(fmt, size)),
+            _ => ChunkHeader::parse(fmt, rest),
+        }
+    }
+
+    /// How many bytes the extended timestamp takes in a type-3 chunk with `rest` behind its basic
+    /// header. Some peers repeat it and some do not, so the bytes are compared with what it would
+    /// be; `None` when too few are there to tell.
+    fn repeated_timestamp(&self, rest: &[u8]) -> Option<usize> {
+        if !self.extended {
+            return Some(0);
+        }
+        let seen = rest.get(..4).unwrap_or(rest);
+        let next = self.timestamp.wrapping_add(self.delta);
+        let repeated = [self.field, self.timestamp, next]
+            .iter()
+            .any(|expected| expected.to_be_bytes().starts_with(seen));
+        match (repeated, seen.len()) {
+            (false, _) => Some(0),
+            (true, 4) => Some(4),
+            (true, _) => None,
+        }
+    }
+}
+
+/// Chunk stream ids below this have the one-byte header that peers use, and a place by their id.
+const LOW_IDS: u32 = 64;
+
+/// The chunk streams of a peer.
+#[derive(Debug, Default)]
+pub(super) struct ChunkStreams {
+    /// By id, as long as the largest of the low ones that was seen.
+    low: Vec<ChunkStream>,
+    /// In the order of their ids.
+    high: Vec<(u32, ChunkStream)>,
+    /// How many of them the peer uses.
+    pub used: u32,
+}
+
+impl ChunkStreams {
+    pub fn get(&self, csid: u32) -> Option<&ChunkStream> {
+        if csid < LOW_IDS {
+            return self.low.get(csid as usize);
+        }
+        let at = self.high.binary_search_by_key(&csid, |(id, _)| *id).ok()?;
+        self.high.get(at).map(|(_, stream)| stream)
+    }
+
+    pub fn get_mut(&mut self, csid: u32) -> Option<&mut ChunkStream> {
+        if csid < LOW_IDS {
+            return self.low.get_mut(csid as usize);
+        }
+        let at = self.high.binary_search_by_key(&csid, |(id, _)| *id).ok()?;
+        self.high.get_mut(at).map(|(_, stream)| stream)
+    }
+
+    /// Makes a place for one that was not used so far.
+    pub fn add(&mut self, csid: u32) {
+        if csid >= LOW_IDS {
+            if let Err(at) = self.high.binary_search_by_key(&csid, |(id, _)| *id) {
+                self.high.insert(at, (csid, ChunkStream::default()));
+            }
+        } else if self.low.len() <= csid as usize {
+            self.low.resize_with((csid as usize).saturating_add(1), ChunkStream::default);
+        }
+        if let Some(stream) = self.get_mut(csid) {
+            stream.used = true;
+            self.used = self.used.saturating_add(1);
+        }
+    }
+}
