@@ -117,3 +117,18 @@ fn amf0_counts_are_no_sizes() {
         assert!(used.bytes_max < 1000, "{} bytes", used.bytes_max);
     }
 }
+
+#[test]
+fn an_idle_player_holds_little() {
+    let mut bytes = Vec::new();
+    for (csid, kind) in [(3, 20), (3, 20), (8, 20), (2, 4)] {
+        let header = Header { csid, timestamp: 0, kind, stream_id: 1 };
+        write(&mut bytes, &header, &[2; 900], 128);
+    }
+    let mut reader = ChunkReader::new(Limits::default());
+    let used = measure(|| {
+        assert_eq!(read(&mut reader, &bytes), 4 * 900);
+    });
+    // three chunk streams, and no buffer of a command
+    assert!(used.bytes_current < 256, "{} bytes", used.bytes_current);
+}

@@ -5,7 +5,7 @@ use super::header::{basic_header, DEFAULT_CHUNK_SIZE, MAX_MESSAGE};
 use super::limits::Limits;
 use super::stream::ChunkStreams;
 use crate::kinds::{ABORT, SET_CHUNK_SIZE};
-use crate::wire::{append, recycle, Fields};
+use crate::wire::{append, Fields};
 
 /// Chunks that any message may take; if `max_message` needs more at the default chunk size, then so
 /// many. A chunk costs some 8 ns and at least two bytes on the wire, so time is always proportional
@@ -30,7 +30,8 @@ pub struct Message<'a> {
 /// Puts a peer's chunks together again.
 ///
 /// Memory: what arrived of unfinished messages (at most [`Limits::max_partial`], and at most twice
-/// that in capacity), plus at most 64 KiB kept for each chunk stream in use.
+/// that in capacity), plus, for each chunk stream in use, 64 bytes, and at most 64 KiB if it carries
+/// audio or video.
 #[derive(Debug)]
 pub struct ChunkReader {
     limits: Limits,
@@ -40,18 +41,19 @@ pub struct ChunkReader {
     partial: usize,
     /// The chunk whose header has been read but not all of its payload.
     open: Option<OpenChunk>,
-    /// The chunk stream whose buffer was lent out as the last message.
-    lent: Option<u32>,
+    /// The place of the chunk stream whose buffer was lent out as the last message.
+    lent: Option<usize>,
     /// Chunks that have begun since [`ChunkReader::take_chunks`].
     chunks: u32,
 }
 
-/// The chunk stream of a complete message, and its payload if that is in the input.
-type Complete<'a> = (u32, Option<&'a [u8]>);
+/// The place of a complete message's chunk stream, and its payload if that is in the input.
+type Complete<'a> = (usize, Option<&'a [u8]>);
 
 #[derive(Debug, Clone, Copy)]
 struct OpenChunk {
-    csid: u32,
+    /// Of its chunk stream: none is added while it is open.
+    place: usize,
     left: usize,
 }
 
@@ -108,9 +110,9 @@ impl ChunkReader {
     ) -> Result<Option<Message<'a>>, ChunkError> {
         loop {
             self.take_back();
-            let Some((csid, part)) = self.next_message(input)? else { return Ok(None) };
+            let Some((place, part)) = self.next_message(input)? else { return Ok(None) };
             // looked up anew where it is returned, since the borrow would last for the other ways too
-            let Some(stream) = self.streams.get(csid) else { return Ok(None) };
+            let Some(stream) = self.streams.at(place) else { return Ok(None) };
             let payload = part.unwrap_or(&stream.buffer);
             match stream.kind {
                 kind @ (SET_CHUNK_SIZE | ABORT) => {
@@ -122,20 +124,20 @@ impl ChunkReader {
                         self.abort(value);
                     }
                 }
-                _ => return Ok(self.message(csid, part)),
+                _ => return Ok(self.message(place, part)),
             }
         }
     }
 
     /// The message that is complete on a chunk stream: its payload is `part` of the input, or in the
     /// chunk stream's buffer.
-    fn message<'a, 'b: 'a>(&'a self, csid: u32, part: Option<&'b [u8]>) -> Option<Message<'a>> {
-        let stream = self.streams.get(csid)?;
+    fn message<'a, 'b: 'a>(&'a self, place: usize, part: Option<&'b [u8]>) -> Option<Message<'a>> {
+        let stream = self.streams.at(place)?;
         Some(Message {
             kind: stream.kind,
             timestamp: stream.timestamp,
             stream_id: stream.stream_id,
-            csid,
+            csid: stream.csid,
             payload: part.unwrap_or(&stream.buffer),
         })
     }
@@ -154,7 +156,7 @@ impl ChunkReader {
                     None => return Ok(None),
                 },
             };
-            let Some(stream) = self.streams.get_mut(chunk.csid) else { return Ok(None) };
+            let Some(stream) = self.streams.at_mut(chunk.place) else { return Ok(None) };
             let length = stream.length as usize;
             let available = chunk.left.min(input.len());
             let Some((part, rest)) = input.split_at_checked(available) else { return Ok(None) };
@@ -163,14 +165,14 @@ impl ChunkReader {
             // all of it, so nothing of it came before
             if available == length {
                 stream.unfinished = false;
-                return Ok(Some((chunk.csid, Some(part))));
+                return Ok(Some((chunk.place, Some(part))));
             }
             let left = chunk.left.saturating_sub(available);
-            if self.gather(chunk.csid, part)? {
-                return Ok(Some((chunk.csid, None)));
+            if self.gather(chunk.place, part)? {
+                return Ok(Some((chunk.place, None)));
             }
             if left > 0 {
-                self.open = Some(OpenChunk { csid: chunk.csid, left });
+                self.open = Some(OpenChunk { place: chunk.place, left });
                 return Ok(None);
             }
         }
@@ -178,8 +180,8 @@ impl ChunkReader {
 
     /// Puts a part of a message behind those that came before. True if it is the last one.
     #[inline(never)]
-    fn gather(&mut self, csid: u32, part: &[u8]) -> Result<bool, ChunkError> {
-        let Some(stream) = self.streams.get_mut(csid) else { return Ok(false) };
+    fn gather(&mut self, place: usize, part: &[u8]) -> Result<bool, ChunkError> {
+        let Some(stream) = self.streams.at_mut(place) else { return Ok(false) };
         let length = stream.length as usize;
         self.partial = self.partial.saturating_add(part.len());
         let max = self.limits.max_partial();
@@ -191,7 +193,7 @@ impl ChunkReader {
         if complete {
             stream.unfinished = false;
             self.partial = self.partial.saturating_sub(length);
-            self.lent = Some(csid);
+            self.lent = Some(place);
         }
         Ok(complete)
     }
@@ -199,16 +201,17 @@ impl ChunkReader {
     /// Reads a chunk header and brings its chunk stream up to date.
     fn begin_chunk(&mut self, input: &mut &[u8]) -> Result<Option<OpenChunk>, ChunkError> {
         let Some((fmt, csid, basic)) = basic_header(input) else { return Ok(None) };
-        if !self.streams.get(csid).is_some_and(|stream| stream.used) {
-            self.begin_stream(csid, fmt)?;
-        }
-        let Some(stream) = self.streams.get_mut(csid) else { return Ok(None) };
+        let place = match self.streams.find(csid) {
+            Ok(place) => place,
+            Err(_) => self.begin_stream(csid, fmt)?,
+        };
+        let Some(stream) = self.streams.at_mut(place) else { return Ok(None) };
         let after_basic = input.get(basic..).unwrap_or_default();
         let Some(mut header) = stream.header(fmt, after_basic) else { return Ok(None) };
         header.size = header.size.saturating_add(basic);
 
         if stream.unfinished {
-            stream.go_on(csid, &header)?;
+            stream.go_on(&header)?;
             let max = self.limits.max_message / DEFAULT_CHUNK_SIZE;
             let max = max.saturating_add(1).max(MIN_CHUNK_BUDGET);
             if stream.chunks as usize > max {
@@ -225,29 +228,28 @@ impl ChunkReader {
         *input = input.get(header.size..).unwrap_or_default();
         self.chunks = self.chunks.saturating_add(1);
         let left = (stream.length as usize).saturating_sub(stream.buffer.len());
-        Ok(Some(OpenChunk { csid, left: left.min(self.chunk_size) }))
+        Ok(Some(OpenChunk { place, left: left.min(self.chunk_size) }))
     }
 
     /// A chunk stream is used for the first time. Its first chunk should be of type 0, but librtmp
     /// and encoders begin some with type 1, whose time then counts from 0.
     #[cold]
-    fn begin_stream(&mut self, csid: u32, fmt: u8) -> Result<(), ChunkError> {
+    fn begin_stream(&mut self, csid: u32, fmt: u8) -> Result<usize, ChunkError> {
         let max = self.limits.max_streams;
-        if self.streams.used >= max {
+        if self.streams.len() >= max as usize {
             return Err(ChunkError::ChunkStream { csid, max });
         }
         if fmt == 3 {
             return Err(ChunkError::NoPreviousChunk { csid });
         }
-        self.streams.add(csid);
-        Ok(())
+        Ok(self.streams.add(csid))
     }
 
     /// The buffer lent out as the last message is free again.
     fn take_back(&mut self) {
-        let Some(csid) = self.lent.take() else { return };
-        if let Some(stream) = self.streams.get_mut(csid) {
-            recycle(&mut stream.buffer);
+        let Some(place) = self.lent.take() else { return };
+        if let Some(stream) = self.streams.at_mut(place) {
+            stream.recycle();
         }
     }
 
@@ -262,11 +264,12 @@ impl ChunkReader {
 
     /// Drops the unfinished message of a chunk stream, if there is one.
     fn abort(&mut self, csid: u32) {
-        let Some(stream) = self.streams.get_mut(csid) else { return };
+        let Ok(place) = self.streams.find(csid) else { return };
+        let Some(stream) = self.streams.at_mut(place) else { return };
         if stream.unfinished {
             stream.unfinished = false;
             self.partial = self.partial.saturating_sub(stream.buffer.len());
-            recycle(&mut stream.buffer);
+            stream.recycle();
         }
     }
 }

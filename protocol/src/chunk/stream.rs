@@ -2,6 +2,8 @@
 
 use super::error::ChunkError;
 use super::header::ChunkHeader;
+use crate::kinds::{AGGREGATE, AUDIO, VIDEO};
+use crate::wire::recycle;
 
 /// The largest timestamp of a type-0 chunk that a type-3 chunk after it repeats as a delta, in ms.
 /// The specification has it so, and FFmpeg counts on it when a stream starts at its frame interval;
@@ -11,6 +13,7 @@ const MAX_FIRST_DELTA: u32 = 5000;
 /// One chunk stream: its last header and what has arrived of its message.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChunkStream {
+    pub csid: u32,
     pub buffer: Vec<u8>,
     pub timestamp: u32,
     /// What the last timestamp field said, absolute or delta, from the extended field if it had one.
@@ -21,7 +24,6 @@ pub(super) struct ChunkStream {
     pub stream_id: u32,
     pub chunks: u32,
     pub kind: u8,
-    pub used: bool,
     extended: bool,
     /// A message has begun and is not complete.
     pub unfinished: bool,
@@ -55,7 +57,8 @@ impl ChunkStream {
     }
 
     /// A chunk that continues a message: whatever its header says must be what was said before.
-    pub fn go_on(&mut self, csid: u32, header: &ChunkHeader) -> Result<(), ChunkError> {
+    pub fn go_on(&mut self, header: &ChunkHeader) -> Result<(), ChunkError> {
+        let csid = self.csid;
         self.chunks = self.chunks.saturating_add(1);
         if header.fmt <= 1 && header.length != self.length {
             return Err(ChunkError::LengthChanged { csid, from: self.length, to: header.length });
@@ -78,6 +81,14 @@ impl ChunkStream {
             return Err(ChunkError::TimestampChanged { csid, from: self.field, to: header.field });
         }
         Ok(())
+    }
+
+    /// Empties the buffer for the next message. One of a kind that comes rarely gives it back.
+    pub fn recycle(&mut self) {
+        match self.kind {
+            AUDIO | VIDEO | AGGREGATE => recycle(&mut self.buffer),
+            _ => self.buffer = Vec::new(),
+        }
     }
 
     /// The rest of a header behind the basic one; its size does not count the basic one.
@@ -108,49 +119,36 @@ impl ChunkStream {
     }
 }
 
-/// Chunk stream ids below this have the one-byte header that peers use, and a place by their id.
-const LOW_IDS: u32 = 64;
-
-/// The chunk streams of a peer.
+/// The chunk streams of a peer, in the order of their ids: no more room than for those it uses.
 #[derive(Debug, Default)]
-pub(super) struct ChunkStreams {
-    /// By id, as long as the largest of the low ones that was seen.
-    low: Vec<ChunkStream>,
-    /// In the order of their ids.
-    high: Vec<(u32, ChunkStream)>,
-    /// How many of them the peer uses.
-    pub used: u32,
-}
+pub(super) struct ChunkStreams(Vec<ChunkStream>);
 
 impl ChunkStreams {
-    pub fn get(&self, csid: u32) -> Option<&ChunkStream> {
-        if csid < LOW_IDS {
-            return self.low.get(csid as usize);
-        }
-        let at = self.high.binary_search_by_key(&csid, |(id, _)| *id).ok()?;
-        self.high.get(at).map(|(_, stream)| stream)
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
-    pub fn get_mut(&mut self, csid: u32) -> Option<&mut ChunkStream> {
-        if csid < LOW_IDS {
-            return self.low.get_mut(csid as usize);
-        }
-        let at = self.high.binary_search_by_key(&csid, |(id, _)| *id).ok()?;
-        self.high.get_mut(at).map(|(_, stream)| stream)
+    /// Where the one of that id is, or belongs.
+    pub fn find(&self, csid: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&csid, |stream| stream.csid)
+    }
+
+    /// The one at that place, as long as none is added.
+    pub fn at(&self, place: usize) -> Option<&ChunkStream> {
+        self.0.get(place)
+    }
+
+    pub fn at_mut(&mut self, place: usize) -> Option<&mut ChunkStream> {
+        self.0.get_mut(place)
     }
 
     /// Makes a place for one that was not used so far.
-    pub fn add(&mut self, csid: u32) {
-        if csid >= LOW_IDS {
-            if let Err(at) = self.high.binary_search_by_key(&csid, |(id, _)| *id) {
-                self.high.insert(at, (csid, ChunkStream::default()));
-            }
-        } else if self.low.len() <= csid as usize {
-            self.low.resize_with((csid as usize).saturating_add(1), ChunkStream::default);
-        }
-        if let Some(stream) = self.get_mut(csid) {
-            stream.used = true;
-            self.used = self.used.saturating_add(1);
-        }
+    pub fn add(&mut self, csid: u32) -> usize {
+        self.find(csid).unwrap_or_else(|place| {
+            // a peer uses few of them, and a session that idles keeps them
+            self.0.reserve_exact(1);
+            self.0.insert(place.min(self.0.len()), ChunkStream { csid, ..ChunkStream::default() });
+            place
+        })
     }
 }
