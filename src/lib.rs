@@ -22,6 +22,10 @@ mod variables;
 mod visit;
 mod worker;
 
+// nginx's symbols exist only inside nginx
+#[cfg(test)]
+std::arch::global_asm!(include_str!(concat!(env!("OUT_DIR"), "/stand_ins.s")));
+
 /// Exports the modules under the three names that nginx looks up in a dynamic module.
 macro_rules! export_modules {
     ($($module:ident),+ $(,)?) => {

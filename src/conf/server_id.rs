@@ -153,3 +153,97 @@ fn number(bytes: &mut &[u8]) -> Option<u32> {
     *bytes = rest;
     Some(u32::from_be_bytes(*number))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn known(id: &str, addresses: &[&str], names: &[&str]) -> Known {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        Known { id: id.into(), addresses: texts(addresses), names: texts(names) }
+    }
+
+    /// The ids that servers get, each given by its addresses and names.
+    fn ids(servers: &[(&[&str], &[&str])], running: &[Known]) -> Vec<String> {
+        let known = |(addresses, names): &(&[&str], &[&str])| known("", addresses, names);
+        let mut servers: Vec<_> = servers.iter().map(known).collect();
+        assign(&mut servers, running);
+        servers.into_iter().map(|server| server.id).collect()
+    }
+
+    #[test]
+    fn a_server_is_called_after_its_first_address_and_name() {
+        assert_eq!(ids(&[(&["a:1", "a:2"], &["x", "y"]), (&["a:3"], &[])], &[]), ["a:1 x", "a:3"]);
+    }
+
+    #[test]
+    fn servers_of_one_name_are_told_apart() {
+        let same: (&[&str], &[&str]) = (&["a:1"], &["x"]);
+        assert_eq!(ids(&[same, same, same], &[]), ["a:1 x", "a:1 x #2", "a:1 x #3"]);
+    }
+
+    #[test]
+    fn a_server_keeps_its_id_with_its_name_though_it_moves() {
+        let running = [known("one", &["a:1"], &["x"]), known("two", &["a:2"], &["y"])];
+        assert_eq!(ids(&[(&["a:1"], &["y"]), (&["a:2"], &["x"])], &running), ["two", "one"]);
+    }
+
+    #[test]
+    fn a_server_without_names_keeps_its_id_with_its_address() {
+        let running = [known("one", &["a:1", "a:2"], &[])];
+        assert_eq!(ids(&[(&["a:2", "a:3"], &[])], &running), ["one"]);
+        assert_eq!(ids(&[(&["a:3"], &[])], &running), ["a:3"]);
+    }
+
+    #[test]
+    fn the_id_of_a_server_that_is_gone_is_not_given_to_another() {
+        let running = [known("a:1 x", &["a:9"], &["z"])];
+        let mut servers = [known("", &["a:1"], &["x"])];
+        let gone = assign(&mut servers, &running);
+        assert_eq!(gone, [&running[0]]);
+        assert_eq!(servers[0].id, "a:1 x #2");
+        assert_eq!(gone[0].text(), "z of a:9");
+    }
+
+    fn servers() -> impl Strategy<Value = Vec<Known>> {
+        let some = |of: &'static [&'static str]| {
+            proptest::sample::subsequence(of, 0..=of.len())
+                .prop_map(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let one = (some(&["a:1", "a:2", "b:1", ""]), some(&["x", "y", "z", ""]));
+        let one = one.prop_map(|(addresses, names)| Known { id: "".into(), addresses, names });
+        proptest::collection::vec(one, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn ids_are_unique(mut servers in servers()) {
+            assign(&mut servers, &[]);
+            let ids: HashSet<_> = servers.iter().map(|known| &known.id).collect();
+            prop_assert_eq!(ids.len(), servers.len());
+        }
+
+        #[test]
+        fn all_go_on_over_a_reload_that_changes_nothing(mut running in servers()) {
+            running.retain(|known| !known.addresses.is_empty());
+            assign(&mut running, &[]);
+            let mut next = running.clone();
+            prop_assert_eq!(assign(&mut next, &running).len(), 0);
+            let ids = |all: Vec<Known>| all.into_iter().map(|known| known.id).collect::<HashSet<_>>();
+            prop_assert_eq!(ids(next), ids(running));
+        }
+
+        #[test]
+        fn what_is_written_is_read(mut servers in servers()) {
+            assign(&mut servers, &[]);
+            prop_assert_eq!(decode(&encode(&servers)), servers);
+        }
+
+        #[test]
+        fn bytes_of_anybody_are_read_up_to_what_is_none(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            decode(&bytes);
+        }
+    }
+}

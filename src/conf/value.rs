@@ -209,3 +209,78 @@ impl fmt::Display for Ms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<T: fmt::Debug>(result: Result<T, ConfError>) -> String {
+        result.unwrap_err().line("name").unwrap_or_default()
+    }
+
+    #[test]
+    fn a_choice_has_no_case_and_its_error_names_all() {
+        let names = [("on", 1), ("off", 2), ("auto", 3)];
+        assert_eq!(choice(b"AuTo", &names).unwrap(), 3);
+        assert_eq!(
+            line(choice(b"of", &names)),
+            "invalid value \"of\" in \"name\" directive, it must be \"on\", \"off\" or \"auto\""
+        );
+    }
+
+    #[test]
+    fn a_flag_is_on_or_off() {
+        assert!(flag(b"on").unwrap());
+        assert!(!flag(b"OFF").unwrap());
+        assert!(flag(b"").is_err());
+        assert!(flag(b"1").is_err());
+    }
+
+    #[test]
+    fn a_number_is_in_digits_and_within_its_range() {
+        assert_eq!(number(b"7", &(1..=7)).unwrap(), 7);
+        assert_eq!(number(b"007", &(1..=7)).unwrap(), 7);
+        for word in ["", "0", "8", "+7", "-1", " 7", "7 ", "0x7", "99999999999", "\u{663}"] {
+            let expected = "it must be a number from 1 to 7";
+            assert!(line(number(word.as_bytes(), &(1..=7))).ends_with(expected), "{word:?}");
+        }
+        assert!(number(b"\xff", &(1..=7)).is_err());
+    }
+
+    #[test]
+    fn what_may_be_said_once_is_refused_the_second_time() {
+        let mut slot = None;
+        once(&mut slot, 1).unwrap();
+        assert_eq!(line(once(&mut slot, 2)), "\"name\" directive is duplicate");
+        assert_eq!(slot, Some(1));
+    }
+
+    #[test]
+    fn what_nginx_has_said_is_not_said_again() {
+        assert_eq!(ConfError::from(parser::Error::Logged).line("name"), None);
+        let because = ConfError::from(parser::Error::Because("no".into()));
+        assert_eq!(because.line("name").as_deref(), Some("no"));
+    }
+
+    #[test]
+    fn words_that_are_missing_are_empty() {
+        let args = Args::new("name", vec![]);
+        assert_eq!((args.first(), args.rest(), args.values()), (&b""[..], &[][..], &[][..]));
+        let args = Args::new("name", vec![b"a", b"b", b"c"]);
+        assert_eq!((args.first(), args.rest()), (&b"a"[..], &[&b"b"[..], b"c"][..]));
+    }
+
+    #[test]
+    fn sizes_and_times_are_written_in_their_largest_whole_unit() {
+        let size = |n| Bytes(n).to_string();
+        assert_eq!(
+            [0, 1, 1023, 1024, 1536, 1 << 20, 3 << 20].map(size),
+            ["0", "1", "1023", "1k", "1536", "1m", "3m"]
+        );
+        let time = |n| Ms(n).to_string();
+        assert_eq!(
+            [0, 999, 1000, 1500, 60_000, 90_000].map(time),
+            ["0ms", "999ms", "1s", "1500ms", "1m", "90s"]
+        );
+    }
+}
