@@ -44,6 +44,7 @@ macro_rules! export_modules {
 export_modules!(ngx_rtmp_module, ngx_rtmp_core_module, ngx_rtmp_http_module);
 
 /// The directive `rtmp`, and the configuration that its block becomes.
+#[no_mangle]
 static mut ngx_rtmp_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const TOP).cast_mut().cast(),
     commands: (&raw const TOP_COMMANDS).cast_mut().cast(),
@@ -72,6 +73,7 @@ static mut ngx_rtmp_core_module: ngx_module_t = ngx_module_t {
 static mut COMMANDS: conf::ngx::Commands = conf::ngx::commands();
 
 /// What serves HTTP clients.
+#[no_mangle]
 static mut ngx_rtmp_http_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const HTTP).cast_mut().cast(),
     commands: (&raw const HTTP_COMMANDS).cast_mut().cast(),

@@ -11,6 +11,7 @@ pub mod http;
 pub mod listen_options;
 pub mod listening;
 pub mod log;
+pub mod module;
 pub mod parser;
 pub mod peer;
 pub mod process;

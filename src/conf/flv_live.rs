@@ -23,6 +23,7 @@ use crate::flv_live::cors::Cors;
 use crate::nginx::address::Address;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
+use crate::nginx::module;
 use crate::nginx::parser::{conf_result, Cf};
 
 /// A `location` block of the `http` block.
@@ -259,7 +260,7 @@ unsafe extern "C" fn ngx_rtmp_flv_live(
         // of the core module's.
         unsafe {
             let context: *mut ngx_http_conf_ctx_t = (*cf).ctx.cast();
-            let main = *(*context).main_conf.add(crate::ngx_rtmp_http_module.ctx_index);
+            let main = *(*context).main_conf.add(module::http_index());
             (*main.cast::<HttpMain>()).locations.borrow_mut().push(flv_live);
             (*core_loc_conf(cf)).handler = Some(crate::flv_live::ngx_rtmp_flv_live_handler);
         }
@@ -361,7 +362,7 @@ pub unsafe fn bind_locations(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
     let (main, locations) = unsafe {
         let http = *(*cycle).conf_ctx.add(ngx_http_module.index);
         let Some(http) = http.cast::<ngx_http_conf_ctx_t>().as_ref() else { return Ok(()) };
-        let ours = *http.main_conf.add(crate::ngx_rtmp_http_module.ctx_index);
+        let ours = *http.main_conf.add(module::http_index());
         let Some(ours) = ours.cast::<HttpMain>().as_ref() else { return Ok(()) };
         (main_conf_of(cycle), ours.locations.borrow().clone())
     };
@@ -383,7 +384,7 @@ pub unsafe fn bind_locations(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
 pub unsafe fn of_request<'a>(r: *mut ngx_http_request_t) -> Option<&'a Location> {
     // SAFETY: nginx gives each request the configurations of its location.
     unsafe {
-        let conf = *(*r).loc_conf.add(crate::ngx_rtmp_http_module.ctx_index);
+        let conf = *(*r).loc_conf.add(module::http_index());
         conf.cast::<Location>().as_ref()
     }
 }

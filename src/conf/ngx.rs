@@ -14,6 +14,7 @@ use super::parse::Parse;
 use super::value::{Args, ConfError};
 use super::{MainConf, RTMP_MODULE_TYPE, TABLES};
 use crate::nginx::guard::guard;
+use crate::nginx::module;
 use crate::nginx::parser::{conf_result, Cf, Context};
 use crate::nginx::process;
 use crate::nginx::zone;
@@ -142,7 +143,7 @@ pub unsafe fn main_conf_of(cycle: *mut ngx_cycle_t) -> Option<Rc<MainConf>> {
         if (*cycle).conf_ctx.is_null() {
             return None;
         }
-        let slot = (*cycle).conf_ctx.add(crate::ngx_rtmp_module.index);
+        let slot = (*cycle).conf_ctx.add(module::index());
         (*slot).cast::<Rc<MainConf>>().as_ref().cloned()
     }
 }

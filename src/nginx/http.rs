@@ -26,6 +26,7 @@ use crate::nginx::connection::is_tls;
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
+use crate::nginx::module;
 use output::Output;
 
 /// Modules of nginx's that keep something for a request and leave its body as it is, or make chunks
@@ -138,7 +139,7 @@ impl Request {
             (*kept).handler = Some(drop_context);
             (*cleanup).handler = Some(on_cleanup);
             (*cleanup).data = context.cast();
-            *(*r).ctx.add(crate::ngx_rtmp_http_module.ctx_index) = context.cast();
+            *(*r).ctx.add(module::http_index()) = context.cast();
             (*r).read_event_handler = Some(ngx_http_test_reading);
             (*r).write_event_handler = Some(on_write);
             let main = (*r).main;
@@ -628,7 +629,7 @@ unsafe fn is_buffered(r: *mut ngx_http_request_t) -> bool {
 /// `r` is live.
 unsafe fn context<'a>(r: *mut ngx_http_request_t) -> Option<&'a Context> {
     // SAFETY: the slot holds null or what `hold` has put there, and lives as long as the pool.
-    unsafe { (*(*r).ctx.add(crate::ngx_rtmp_http_module.ctx_index)).cast::<Context>().as_ref() }
+    unsafe { (*(*r).ctx.add(module::http_index())).cast::<Context>().as_ref() }
 }
 
 /// Runs `f` for the request `r`, which ends if it panics.

@@ -12,6 +12,8 @@ use std::rc::Rc;
 use live::Block;
 use nginx_sys::{ngx_buf_t, ngx_buf_tag_t, ngx_chain_t};
 
+use crate::nginx::module;
+
 /// What is queued and what nginx has. To be dropped after the request's pool, or with it.
 #[derive(Default)]
 pub struct Output {
@@ -52,7 +54,7 @@ impl Part {
 
 /// What nginx knows by whose buffers they are: an address of ours.
 fn tag() -> ngx_buf_tag_t {
-    (&raw mut crate::ngx_rtmp_http_module).cast()
+    module::http().cast()
 }
 
 impl Output {
