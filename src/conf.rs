@@ -58,7 +58,6 @@ pub mod limit;
 pub mod listen;
 pub mod live;
 pub mod log;
-pub mod ngx;
 pub mod oclp;
 pub mod parse;
 pub mod publish;
@@ -74,7 +73,6 @@ pub use access::{AccessRule, Kind};
 pub use limit::LimitConf;
 pub use listen::Listen;
 pub use log::LogTarget;
-pub use ngx::main_conf;
 pub use oclp::OclpConf;
 pub use publish::{Conflict, PublishConf};
 pub use relay::RelayConf;
@@ -82,8 +80,7 @@ pub use resolver::ResolverConf;
 pub use session::SessionConf;
 pub use value::Msec;
 
-/// The type of nginx modules whose directives stand in the `rtmp` block: "RTMP".
-pub const RTMP_MODULE_TYPE: usize = 0x504d_5452;
+use crate::nginx::cycle::{self, Cycle};
 
 /// Every directive inside the `rtmp` block.
 pub const TABLES: &[&[directive::Directive]] = &[
@@ -165,8 +162,18 @@ pub struct MainConf {
     pub resolver: ResolverConf,
     /// Whom to tell that a worker has started.
     pub oclp_proc: Option<Rc<oclp::Callback>>,
-    // what nginx's listening sockets point at
-    _ports: Vec<Rc<listen::Port>>,
+}
+
+impl MainConf {
+    /// That of `cycle`; `None` without an `rtmp` block.
+    pub fn of(cycle: Cycle) -> Option<Rc<MainConf>> {
+        cycle.conf_as()
+    }
+}
+
+/// The configuration that this process runs by; `None` without an `rtmp` block.
+pub fn main_conf() -> Option<Rc<MainConf>> {
+    cycle::running_conf_as()
 }
 
 /// A `server` block. Its session settings are read as its own fields.

@@ -1,18 +1,19 @@
 //! The table of modules handed to nginx.
 #![allow(non_upper_case_globals)] // nginx's names where nginx sees them
 
-use std::ffi::{c_char, c_void};
+use std::ffi::c_char;
 use std::ptr;
 
 use nginx_sys::{
-    ngx_command_t, ngx_core_module_t, ngx_cycle_t, ngx_http_module_t, ngx_int_t, ngx_module_t,
-    ngx_str_t, ngx_uint_t, NGX_CORE_MODULE, NGX_ERROR, NGX_HTTP_MODULE, NGX_OK,
+    ngx_command_t, ngx_core_module_t, ngx_http_module_t, ngx_module_t, ngx_str_t, ngx_uint_t,
+    NGX_CORE_MODULE, NGX_HTTP_MODULE,
 };
 
 mod conf;
 mod directory;
 mod flv_live;
 mod log;
+mod module;
 mod nginx;
 mod oclp;
 mod registry;
@@ -55,22 +56,22 @@ static mut ngx_rtmp_module: ngx_module_t = ngx_module_t {
 static mut TOP: ngx_core_module_t = ngx_core_module_t {
     name: name(c"rtmp"),
     create_conf: None,
-    init_conf: Some(ngx_rtmp_init_conf),
+    init_conf: Some(module::ngx_rtmp_init_conf),
 };
-static mut TOP_COMMANDS: [ngx_command_t; 2] = conf::ngx::top_commands();
+static mut TOP_COMMANDS: [ngx_command_t; 2] = module::top_commands();
 
 /// The directives inside of that block, and the life of a worker.
 static mut ngx_rtmp_core_module: ngx_module_t = ngx_module_t {
     commands: (&raw const COMMANDS).cast_mut().cast(),
-    type_: conf::RTMP_MODULE_TYPE,
-    init_module: Some(ngx_rtmp_init_module),
-    init_process: Some(ngx_rtmp_init_process),
-    exit_process: Some(ngx_rtmp_exit_process),
-    exit_master: Some(ngx_rtmp_exit_master),
+    type_: module::RTMP_MODULE_TYPE,
+    init_module: Some(module::ngx_rtmp_init_module),
+    init_process: Some(module::ngx_rtmp_init_process),
+    exit_process: Some(module::ngx_rtmp_exit_process),
+    exit_master: Some(module::ngx_rtmp_exit_master),
     ..ngx_module_t::default()
 };
 
-static mut COMMANDS: conf::ngx::Commands = conf::ngx::commands();
+static mut COMMANDS: module::Commands = module::commands();
 
 /// What serves HTTP clients.
 #[no_mangle]
@@ -95,37 +96,4 @@ static mut HTTP_COMMANDS: [ngx_command_t; conf::flv_live::COMMANDS] = conf::flv_
 
 const fn name(name: &'static std::ffi::CStr) -> ngx_str_t {
     ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() }
-}
-
-/// All of the configuration has been read.
-unsafe extern "C" fn ngx_rtmp_init_conf(cycle: *mut ngx_cycle_t, _: *mut c_void) -> *mut c_char {
-    // SAFETY: nginx calls with the cycle that it is setting up, whose configuration has been parsed.
-    nginx::parser::conf_result(nginx::guard::guard("the end of the configuration", || unsafe {
-        conf::flv_live::bind_locations(cycle)?;
-        worker::prepare(cycle)
-    }))
-}
-
-unsafe extern "C" fn ngx_rtmp_init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    nginx::guard::guard("the start of a configuration", || {
-        // SAFETY: nginx calls with the cycle that it is about to run.
-        unsafe { worker::configured(cycle) };
-    });
-    NGX_OK as ngx_int_t
-}
-
-unsafe extern "C" fn ngx_rtmp_init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    match nginx::guard::guard("the start of a worker", || worker::init(cycle)) {
-        Some(Ok(())) => NGX_OK as ngx_int_t,
-        Some(Err(())) | None => NGX_ERROR as ngx_int_t,
-    }
-}
-
-unsafe extern "C" fn ngx_rtmp_exit_process(cycle: *mut ngx_cycle_t) {
-    // SAFETY: nginx calls with the cycle of the worker, when it has left the event loop.
-    nginx::guard::guard("the end of a worker", || unsafe { worker::exit(cycle) });
-}
-
-unsafe extern "C" fn ngx_rtmp_exit_master(_cycle: *mut ngx_cycle_t) {
-    nginx::guard::guard("the end of nginx", directory::master::end);
 }

@@ -4,6 +4,7 @@ pub mod address;
 pub mod addresses;
 pub mod clock;
 pub mod connection;
+pub mod cycle;
 pub mod event;
 pub mod file;
 pub mod guard;

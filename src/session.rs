@@ -13,11 +13,9 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 
 use live::Key;
-use nginx_sys::ngx_connection_t;
 use rtmp_protocol::chunk::{ChunkReader, Limits, MAX_HEADER};
 use rtmp_protocol::command::Connect;
 use rtmp_protocol::handshake::ServerHandshake;
@@ -27,7 +25,6 @@ use crate::conf::{AppConf, Listen, Place, ServerConf};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
-use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
@@ -221,23 +218,8 @@ pub struct Session {
     acks: control::Acks,
 }
 
-/// nginx has accepted a connection on an `rtmp` server's address.
-pub extern "C" fn ngx_rtmp_accept(c: *mut ngx_connection_t) {
-    guard("accept", || {
-        if let Some(c) = NonNull::new(c) {
-            // SAFETY: nginx hands over a new connection that it does not look at any more.
-            unsafe { accept(c) };
-        }
-    });
-}
-
-/// # Safety
-///
-/// `c` is a connection that was just accepted, and is ours from now on.
-unsafe fn accept(c: NonNull<ngx_connection_t>) {
-    // SAFETY: the caller's promise.
-    let (conn, listen) = unsafe { (Connection::new(c), Listen::of(c)) };
-    let Some(listen) = listen else { return };
+/// Serves the client of a connection that was accepted for `listen`.
+pub fn start(conn: Connection, listen: Rc<Listen>) {
     Session::start(conn, listen);
 }
 

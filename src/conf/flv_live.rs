@@ -10,17 +10,16 @@ use std::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_module, ngx_http_module, ngx_http_request_t, ngx_str_t, ngx_uint_t,
-    NGX_CONF_1MORE, NGX_CONF_TAKE12, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
-    NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
+    ngx_command_t, ngx_conf_t, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t, ngx_http_core_module,
+    ngx_http_module, ngx_http_request_t, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_TAKE12,
+    NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
 };
 
-use super::ngx::main_conf_of;
 use super::value::{self, Args, ConfError};
-use super::Listen;
+use super::{Listen, MainConf};
 use crate::flv_live::cors::Cors;
 use crate::nginx::address::Address;
+use crate::nginx::cycle::Cycle;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::module;
@@ -353,25 +352,19 @@ unsafe fn place(cf: *mut ngx_conf_t) -> String {
 }
 
 /// All of the configuration has been read: binds the locations to the addresses.
-///
-/// # Safety
-///
-/// `cycle` is being set up, and its configuration has been parsed.
-pub unsafe fn bind_locations(cycle: *mut ngx_cycle_t) -> Result<(), ()> {
-    // SAFETY: the caller's promise; modules have their numbers.
-    let (main, locations) = unsafe {
-        let http = *(*cycle).conf_ctx.add(ngx_http_module.index);
+pub fn bind_locations(cycle: Cycle) -> Result<(), ()> {
+    // SAFETY: modules have their numbers, and the http block of a cycle what create_main_conf made.
+    let locations = unsafe {
+        let http = *(*cycle.as_ptr()).conf_ctx.add(ngx_http_module.index);
         let Some(http) = http.cast::<ngx_http_conf_ctx_t>().as_ref() else { return Ok(()) };
         let ours = *http.main_conf.add(module::http_index());
         let Some(ours) = ours.cast::<HttpMain>().as_ref() else { return Ok(()) };
-        (main_conf_of(cycle), ours.locations.borrow().clone())
+        ours.locations.borrow().clone()
     };
+    let main = MainConf::of(cycle);
     let listens = main.as_ref().map(|main| main.listens.as_slice()).unwrap_or_default();
     for location in locations {
-        location.bind(listens).map_err(|line| {
-            // SAFETY: the log of a cycle that is being set up.
-            log::emergency!(unsafe { log::Log::new((*cycle).log) }, "{line}");
-        })?;
+        location.bind(listens).map_err(|line| log::emergency!(cycle.log(), "{line}"))?;
     }
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! `listen`: which sockets nginx opens for us, and which servers stand behind each.
 
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::rc::Rc;
-
-use nginx_sys::ngx_connection_t;
 
 use super::directive::{any, Directive, S, SOME};
 use super::parse::Parse;
 use super::server_name::{Names, ServerName};
 use super::value::{self, Args, ConfError};
 use super::ServerConf;
-use crate::nginx::address::{local_address, Address, SockAddr};
+use crate::nginx::address::{Address, SockAddr};
+use crate::nginx::connection::Connection;
 use crate::nginx::listen_options::{Keepalive, ListenOptions};
+use crate::nginx::listening::AcceptHandler;
 use crate::nginx::parser::{self, Cf};
 
 /// The port of RTMP, as registered with IANA.
@@ -49,20 +49,13 @@ impl Listen {
         self.names.find(&domain).unwrap_or_else(|| self.default_server.clone())
     }
 
-    /// The address on which nginx accepted `c`.
-    ///
-    /// # Safety
-    ///
-    /// `c` is a live connection that nginx accepted on a socket of an `rtmp` block.
-    pub unsafe fn of(c: NonNull<ngx_connection_t>) -> Option<Rc<Listen>> {
-        // SAFETY: the listening of such a connection holds a port, which lives as long as the
-        // configuration, and that as long as the connection.
-        let port = unsafe { (*(*c.as_ptr()).listening).servers.cast::<Port>().as_ref()? };
+    /// The address on which nginx accepted `conn`; `None` if that is not one of an `rtmp` block.
+    pub fn of(conn: &Connection) -> Option<Rc<Listen>> {
+        let port: Rc<Port> = conn.servers()?.downcast().ok()?;
         if let [listen] = port.listens.as_slice() {
             return Some(listen.clone());
         }
-        // SAFETY: the connection is live.
-        let local = unsafe { local_address(c) };
+        let local = conn.local_address();
         let exact = port.listens.iter().find(|listen| Some(&listen.address) == local.as_ref());
         exact.or(port.listens.last()).cloned()
     }
@@ -70,7 +63,7 @@ impl Listen {
 
 /// What one socket serves: its own address, and after a wildcard (which comes last) also the
 /// addresses of its port that need no socket of their own.
-pub struct Port {
+struct Port {
     listens: Vec<Rc<Listen>>,
 }
 
@@ -283,11 +276,14 @@ impl Addresses {
         self.list.iter().map(|known| known.listen(cf, servers, names).map(Rc::new)).collect()
     }
 
-    /// Opens the sockets for `listens`, which [`Addresses::listens`] made.
-    ///
-    /// The ports must be kept as long as the cycle.
-    pub fn open(&self, cf: &Cf, listens: &[Rc<Listen>]) -> Result<Vec<Rc<Port>>, ConfError> {
-        let mut ports = Vec::new();
+    /// Opens the sockets for `listens`, which [`Addresses::listens`] made; `accept` gets what comes to
+    /// them.
+    pub fn open(
+        &self,
+        cf: &Cf,
+        listens: &[Rc<Listen>],
+        accept: AcceptHandler,
+    ) -> Result<(), ConfError> {
         for (known, own) in self.list.iter().zip(listens) {
             if self.wildcard_for(known).is_some() {
                 continue;
@@ -301,11 +297,9 @@ impl Addresses {
             let port = Rc::new(Port { listens });
             let mut options = known.options.clone();
             options.so_keepalive.get_or_insert(own.default_server.keepalive());
-            let servers = Rc::as_ptr(&port).cast();
-            cf.listen(&known.addr, &options, Some(crate::session::ngx_rtmp_accept), servers)?;
-            ports.push(port);
+            cf.listen(&known.addr, &options, accept, port)?;
         }
-        Ok(ports)
+        Ok(())
     }
 
     /// The address whose socket also takes the connections to `known`: Linux does not let one

@@ -12,6 +12,7 @@ use super::server_id::{self, Known};
 use super::server_name::ServerName;
 use super::value::{self, Args, ConfError};
 use super::{AppConf, MainConf, Scope, ServerConf, TABLES};
+use crate::nginx::listening::AcceptHandler;
 use crate::nginx::parser::Cf;
 use crate::nginx::zone;
 
@@ -149,8 +150,8 @@ impl Parse {
     }
 
     /// At the closing brace of `rtmp`: inherits, resolves, listens.
-    pub fn finish(mut self) -> Result<MainConf, ConfError> {
-        crate::relay::loops::init();
+    /// `accept` gets the connections.
+    pub fn finish(mut self, accept: AcceptHandler) -> Result<MainConf, ConfError> {
         for number in 0..self.servers.len() {
             self.addresses.add_default(&self.cf, number)?;
         }
@@ -162,7 +163,7 @@ impl Parse {
         }
         let names: Vec<_> = self.servers.iter().map(|server| server.names.as_slice()).collect();
         let listens: Vec<Rc<Listen>> = self.addresses.listens(&self.cf, &servers, &names)?;
-        let ports = self.addresses.open(&self.cf, &listens)?;
+        self.addresses.open(&self.cf, &listens, accept)?;
         let cluster = self.main.cluster.resolve();
         Ok(MainConf {
             servers,
@@ -173,7 +174,6 @@ impl Parse {
             auto_pull_port: cluster.auto_pull_port,
             resolver: self.main.resolver.resolve(),
             oclp_proc: self.main.oclp.resolve().proc,
-            _ports: ports,
         })
     }
 }

@@ -6,12 +6,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use nginx_sys::ngx_cycle_t;
 use shared_table::Class;
 
 use super::place::{self, Place};
 use crate::conf::parse::SERVERS;
 use crate::conf::MainConf;
+use crate::nginx::cycle::Cycle;
 use crate::nginx::{log, process, zone};
 
 /// Where the zone has the path of the directory.
@@ -26,11 +26,7 @@ thread_local! {
 }
 
 /// A configuration has been read: makes what its workers will share, or says why it can't be.
-///
-/// # Safety
-///
-/// `cycle` has this configuration.
-pub unsafe fn prepare(cycle: *mut ngx_cycle_t, main: &MainConf) -> Result<(), String> {
+pub fn prepare(cycle: Cycle, main: &MainConf) -> Result<(), String> {
     let prefix = &main.auto_pull_port;
     let refused = |error: std::io::Error| {
         format!("no directory can be made for \"rtmp_auto_pull_port\" unix:{prefix}: {error}")
@@ -50,8 +46,7 @@ pub unsafe fn prepare(cycle: *mut ngx_cycle_t, main: &MainConf) -> Result<(), St
     if !main.auto_pull {
         return Ok(());
     }
-    // SAFETY: the caller's promise.
-    let owner = unsafe { process::worker_user(cycle) };
+    let owner = process::worker_user(cycle);
     let user = owner.map_or(process::user(), |(user, _)| user);
     let kept = CURRENT.with_borrow(|place| match place {
         Some(place) if place.is_of(prefix) && place.is_there() => Some(place.give_to(owner)),
@@ -78,13 +73,8 @@ fn inherited(user: u32) -> Option<Place> {
 }
 
 /// The configuration holds from now on.
-///
-/// # Safety
-///
-/// `cycle` is the one that is being started.
-pub unsafe fn commit(cycle: *mut ngx_cycle_t, main: &MainConf) {
-    // SAFETY: the caller's promise.
-    unsafe { zone::commit(cycle, main.zone_size) };
+pub fn commit(cycle: Cycle, main: &MainConf) {
+    zone::commit(cycle, main.zone_size);
     let told = zone::update(SERVERS, |value| {
         value.clone_from(&main.known);
         ((), Class::Reserved)

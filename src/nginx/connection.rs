@@ -1,5 +1,6 @@
 //! A connection of nginx's, owned: dropping it closes the socket and frees its pool.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::io::{self, IoSlice};
@@ -54,7 +55,9 @@ impl Connection {
     ///
     /// # Safety
     ///
-    /// `c` is a live connection of this worker that nobody else closes, and its `data` is unused.
+    /// `c` is a live connection of this worker that nobody else closes, and its `data` is unused. If it
+    /// was accepted, then on a socket of [`Cf::listen`](crate::nginx::parser::Cf::listen) or of
+    /// [`listening::accept`](crate::nginx::listening::accept).
     pub unsafe fn new(c: NonNull<ngx_connection_t>) -> Self {
         // SAFETY: `c` is live; null marks that no handler is set yet. What peers do to their
         // connections is not an error of ours.
@@ -307,10 +310,25 @@ impl Connection {
         }
     }
 
+    /// What the socket on which it was accepted was given; `None` if it was given nothing.
+    pub fn servers(&self) -> Option<Rc<dyn Any>> {
+        // SAFETY: see `new`: a listening socket has null there, or what `Cf::listen` has put there,
+        // which lives as long as the configuration, and that as long as the connection.
+        unsafe {
+            let listening = (*self.c.as_ptr()).listening.as_ref()?;
+            listening.servers.cast::<Rc<dyn Any>>().as_ref().cloned()
+        }
+    }
+
+    /// Our own end.
+    pub fn local_address(&self) -> Option<Address> {
+        // SAFETY: the connection is live.
+        unsafe { local_address(self.c) }
+    }
+
     /// Our own end; `None` for a unix socket.
     pub fn local(&self) -> Option<std::net::SocketAddr> {
-        // SAFETY: the connection is live.
-        match unsafe { local_address(self.c) } {
+        match self.local_address() {
             Some(Address::Ip(addr)) => Some(addr),
             _ => None,
         }

@@ -39,6 +39,9 @@ thread_local! {
     static KEPT: RefCell<LinkedList<Kept>> = const { RefCell::new(LinkedList::new()) };
 }
 
+/// What nginx calls with a connection that it has accepted.
+pub type AcceptHandler = unsafe extern "C" fn(*mut ngx_connection_t);
+
 /// A socket on which this worker accepts. Dropped, it is closed.
 pub struct Acceptor(*mut ngx_connection_t);
 
@@ -103,7 +106,7 @@ fn kept() -> (&'static mut libc::sockaddr_un, &'static mut ngx_listening_t) {
 
 /// Has this worker pause, with one line a second, where nginx would go on closing connections that it
 /// has no room for: on the listening sockets of the configuration that have this `handler`.
-pub fn pause_when_full(handler: unsafe extern "C" fn(*mut ngx_connection_t)) {
+pub fn pause_when_full(handler: AcceptHandler) {
     let ours = |listening: &ngx_listening_t| {
         listening.handler.is_some_and(|other| ptr::fn_addr_eq(other, handler))
     };

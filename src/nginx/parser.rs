@@ -1,19 +1,22 @@
 //! nginx's configuration parser, in safe forms of what a directive needs of it.
 
+use std::any::Any;
 use std::ffi::{c_char, c_void, CStr};
 use std::mem;
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 
 use nginx_sys::{
     ngx_accept_log_error, ngx_conf_log_error, ngx_conf_open_file, ngx_conf_parse, ngx_conf_t,
-    ngx_connection_handler_pt, ngx_create_listening, ngx_parse_size, ngx_parse_time, ngx_parse_url,
-    ngx_resolver_create, ngx_resolver_t, ngx_str_t, ngx_uint_t, ngx_url_t, sockaddr, NGX_LOG_EMERG,
-    NGX_LOG_WARN, NGX_OK,
+    ngx_create_listening, ngx_parse_size, ngx_parse_time, ngx_parse_url, ngx_resolver_create,
+    ngx_resolver_t, ngx_str_t, ngx_uint_t, ngx_url_t, sockaddr, NGX_LOG_EMERG, NGX_LOG_WARN,
+    NGX_OK,
 };
 
 use crate::nginx::address::SockAddr;
 use crate::nginx::file::LogFile;
 use crate::nginx::listen_options::{Keepalive, ListenOptions};
+use crate::nginx::listening::AcceptHandler;
 use crate::nginx::sys::{NGX_CONF_ERROR, NGX_NO_RESOLVER};
 
 /// nginx takes a pool of this size for each connection: its address, its text and a log fit, and a
@@ -230,15 +233,17 @@ impl Cf {
         }
     }
 
-    /// Has nginx listen on `address` and hand its connections to `handler`, whose listening then has
-    /// `servers`.
+    /// Has nginx listen on `address` and hand its connections to `handler`, which finds `servers` by
+    /// [`Connection::servers`](crate::nginx::connection::Connection::servers).
     pub fn listen(
         &self,
         address: &SockAddr,
         options: &ListenOptions,
-        handler: ngx_connection_handler_pt,
-        servers: *const c_void,
+        handler: AcceptHandler,
+        servers: Rc<dyn Any>,
     ) -> Result<(), Error> {
+        // as long as the cycle, as connections point to it
+        let servers = self.keep(servers).ok_or(Error::Logged)?;
         let (mut raw, len) = address.raw();
         // SAFETY: nginx copies the address. The listening is nginx's own, set up as its http
         // module does.
@@ -250,8 +255,8 @@ impl Cf {
             );
             let Some(ls) = ls.as_mut() else { return Err(Error::Logged) };
             ls.set_addr_ntop(1);
-            ls.handler = handler;
-            ls.servers = servers.cast_mut();
+            ls.handler = Some(handler);
+            ls.servers = servers.cast();
             ls.pool_size = CONNECTION_POOL_SIZE;
             ls.logp = &mut (*self.as_ref().cycle).new_log;
             ls.log.data = ptr::from_mut(&mut ls.addr_text).cast();

@@ -5,9 +5,11 @@ use std::ptr;
 
 use nginx_sys::{
     ngx_cached_http_log_iso8601, ngx_cached_http_log_time, ngx_core_conf_t, ngx_core_module,
-    ngx_cycle, ngx_cycle_t, ngx_str_t, ngx_timeofday, ngx_worker, NGINX_VERSION,
-    NGX_PROCESS_SIGNALLER, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
+    ngx_cycle, ngx_str_t, ngx_timeofday, ngx_worker, NGINX_VERSION, NGX_PROCESS_SIGNALLER,
+    NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
 };
+
+use crate::nginx::cycle::Cycle;
 
 /// This worker's number, from 0.
 pub fn worker() -> usize {
@@ -50,16 +52,13 @@ pub fn user() -> u32 {
 
 /// The user and the group that the workers of a configuration will be of; `None` if they will be
 /// of the same as this process.
-///
-/// # Safety
-///
-/// `cycle` has the configuration of nginx's core.
-pub unsafe fn worker_user(cycle: *mut ngx_cycle_t) -> Option<(u32, u32)> {
-    // SAFETY: the caller's promise.
-    let core: *const ngx_core_conf_t =
-        unsafe { (*(*cycle).conf_ctx.add(ngx_core_module.index)).cast() };
-    // SAFETY: as above.
-    let core = unsafe { core.as_ref()? };
+pub fn worker_user(cycle: Cycle) -> Option<(u32, u32)> {
+    // SAFETY: a cycle that the module is called with has the configuration of nginx's core.
+    let core = unsafe {
+        let core: *const ngx_core_conf_t =
+            (*(*cycle.as_ptr()).conf_ctx.add(ngx_core_module.index)).cast();
+        core.as_ref()?
+    };
     (user() == 0).then_some((core.user, core.group))
 }
 

@@ -22,6 +22,7 @@ use nginx_sys::{
 
 use crate::nginx::address::{address_of, Address};
 use crate::nginx::clock;
+use crate::nginx::cycle::Cycle;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::sys::NGX_NO_RESOLVER;
@@ -93,9 +94,9 @@ fn stamps() -> [Option<Stamp>; 2] {
 }
 
 /// Reads the machine's settings, at the start of a worker.
-pub fn init(cycle: *mut ngx_cycle_t) {
-    // SAFETY: the caller is nginx, at the start of a worker whose cycle this is.
-    SYSTEM.set(Some(unsafe { System::read(cycle, None) }));
+pub fn init(cycle: Cycle) {
+    // SAFETY: the cycle is live.
+    SYSTEM.set(Some(unsafe { System::read(cycle.as_ptr(), None) }));
 }
 
 /// Reads the settings again if the files have changed.

@@ -1,10 +1,9 @@
 //! The last turns of a worker's event loop. nginx makes none once it is told to stop at once, and
 //! what is to be sent then would not be.
 
-use nginx_sys::{
-    ngx_close_listening_sockets, ngx_connection_t, ngx_cycle_t, ngx_process_events_and_timers,
-};
+use nginx_sys::{ngx_close_listening_sockets, ngx_connection_t, ngx_process_events_and_timers};
 
+use crate::nginx::cycle::Cycle;
 use crate::nginx::event::Event;
 use crate::nginx::process;
 
@@ -14,11 +13,10 @@ const TURN_MS: u64 = 10;
 /// Accepts nobody any more, and has everybody who was accepted leave, as nginx does when
 /// `worker_shutdown_timeout` is over.
 ///
-/// # Safety
-///
 /// `cycle` is the worker's, which is ending; no code of a connection is running.
-pub unsafe fn close_accepted(cycle: *mut ngx_cycle_t) {
-    // SAFETY: the caller's promise. A handler may close any connection, so each is looked at when it
+pub fn close_accepted(cycle: Cycle) {
+    let cycle = cycle.as_ptr();
+    // SAFETY: the cycle is live, and between its turns any handler may be called. It may close any connection, so each is looked at when it
     // is its turn.
     unsafe {
         // a worker that was told to leave has done so, and a single process does it later
@@ -45,15 +43,13 @@ pub unsafe fn close_accepted(cycle: *mut ngx_cycle_t) {
 
 /// Has the loop turn as long as there is something `left`, and no longer than `ms` milliseconds.
 ///
-/// # Safety
-///
-/// As for [`close_accepted`].
-pub unsafe fn turn_while(cycle: *mut ngx_cycle_t, ms: u64, left: impl Fn() -> bool) {
+/// As for [`close_accepted`], no code of a connection is running.
+pub fn turn_while(cycle: Cycle, ms: u64, left: impl Fn() -> bool) {
     let wake = Event::new(|| ());
     let began = std::time::Instant::now();
     while left() && began.elapsed().as_millis() < u128::from(ms) {
         wake.set_timer(TURN_MS);
-        // SAFETY: the caller's promise.
-        unsafe { ngx_process_events_and_timers(cycle) };
+        // SAFETY: the cycle is live.
+        unsafe { ngx_process_events_and_timers(cycle.as_ptr()) };
     }
 }

@@ -18,6 +18,7 @@ use nginx_sys::{
 };
 use shared_table::{Class, Full, Root, Table, SPARE};
 
+use crate::nginx::cycle::Cycle;
 use crate::nginx::log;
 use crate::nginx::random;
 
@@ -289,15 +290,12 @@ pub fn open(size: usize) -> io::Result<()> {
 }
 
 /// A configuration with a zone of `size` bytes holds from now on.
-///
-/// # Safety
-///
-/// `cycle` is the one that is being started.
-pub unsafe fn commit(cycle: *mut ngx_cycle_t, size: usize) {
+pub fn commit(cycle: Cycle, size: usize) {
+    let cycle = cycle.as_ptr();
     ZONE.with(|zone| {
         let Some(zone) = zone.get() else { return };
         with_table(|table| table.set_limit(size));
-        // SAFETY: the caller's promise: the cycle has the configuration of nginx's core, whose
+        // SAFETY: a cycle that is started has the configuration of nginx's core, whose
         // variables are texts in the cycle's pool.
         unsafe {
             let text = format!("{VARIABLE}={}\0", zone.fd.get());

@@ -1,23 +1,36 @@
-//! Where nginx's configuration parser and this module meet: the two command handlers.
+//! Where nginx calls the module: its directives, the start and end of processes, new connections. Here the
+//! layers are wired together.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_command_t, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_str_t, ngx_uint_t, NGX_CONF_BLOCK,
+    ngx_command_t, ngx_conf_t, ngx_connection_t, ngx_cycle_t, ngx_int_t, ngx_str_t, ngx_uint_t,
+    NGX_CONF_BLOCK, NGX_ERROR, NGX_OK,
 };
 
-use super::directive::{Directive, Set};
-use super::parse::Parse;
-use super::value::{Args, ConfError};
-use super::{MainConf, RTMP_MODULE_TYPE, TABLES};
+use crate::conf::blocks;
+use crate::conf::directive::{Directive, Set};
+use crate::conf::flv_live;
+use crate::conf::parse::Parse;
+use crate::conf::value::{Args, ConfError};
+use crate::conf::{Listen, TABLES};
+use crate::directory;
+use crate::nginx::connection::Connection;
+use crate::nginx::cycle::Cycle;
 use crate::nginx::guard::guard;
-use crate::nginx::module;
 use crate::nginx::parser::{conf_result, Cf, Context};
 use crate::nginx::process;
 use crate::nginx::zone;
+use crate::relay;
+use crate::session;
+use crate::worker;
+
+/// The type of nginx modules whose directives stand in the `rtmp` block: "RTMP".
+pub const RTMP_MODULE_TYPE: usize = 0x504d_5452;
 
 const COUNT: usize = {
     let (mut n, mut table) = (0, 0);
@@ -49,7 +62,7 @@ pub const fn commands() -> Commands {
 
 /// The top directive, `rtmp`.
 pub const fn top_commands() -> [ngx_command_t; 2] {
-    [command(&super::blocks::RTMP, ngx_rtmp_block), ngx_command_t::empty()]
+    [command(&blocks::RTMP, ngx_rtmp_block), ngx_command_t::empty()]
 }
 
 type Handler =
@@ -79,7 +92,7 @@ unsafe extern "C" fn ngx_rtmp_block(
         // SAFETY: nginx calls with its parser, and with the slot of a core module in the cycle's
         // table of configurations, which holds null or what a former call of this has put there.
         let (cf, directive, slot) =
-            unsafe { (Cf::new(cf), directive_of(cmd), &mut *conf.cast::<*mut Rc<MainConf>>()) };
+            unsafe { (Cf::new(cf), directive_of(cmd), &mut *conf.cast::<*mut Rc<dyn Any>>()) };
         let Set::Block { inside, .. } = directive.set else { return Err(()) };
         if !slot.is_null() {
             return ConfError::Duplicate.refuse(&cf, directive.name());
@@ -90,9 +103,11 @@ unsafe extern "C" fn ngx_rtmp_block(
         let parse = Parse::new(cf).or_else(|err| err.refuse(&cf, directive.name()))?;
         let context = Context::new(RefCell::new(parse));
         cf.parse_block_of(RTMP_MODULE_TYPE, &context, inside)?;
-        let main = context.into_inner().into_inner().finish();
+        relay::loops::init();
+        let main = context.into_inner().into_inner().finish(ngx_rtmp_accept);
         let main = main.or_else(|err| err.refuse(&cf, directive.name()))?;
-        *slot = cf.keep(Rc::new(main)).ok_or(())?;
+        let main: Rc<dyn Any> = Rc::new(main);
+        *slot = cf.keep(main).ok_or(())?;
         Ok(())
     }))
 }
@@ -131,28 +146,59 @@ unsafe fn directive_of(cmd: *mut ngx_command_t) -> &'static Directive {
     unsafe { &*(*cmd).post.cast::<Directive>() }
 }
 
-/// The configuration of `cycle`; `None` without an `rtmp` block.
-///
-/// # Safety
-///
-/// `cycle` is a live cycle whose configuration has been parsed.
-pub unsafe fn main_conf_of(cycle: *mut ngx_cycle_t) -> Option<Rc<MainConf>> {
-    // SAFETY: the slot holds null or what ngx_rtmp_block put there, and nginx numbers the module
-    // when it is loaded. The cycle with which nginx starts has no configuration.
-    unsafe {
-        if (*cycle).conf_ctx.is_null() {
-            return None;
-        }
-        let slot = (*cycle).conf_ctx.add(module::index());
-        (*slot).cast::<Rc<MainConf>>().as_ref().cloned()
+/// All of the configuration has been read.
+pub unsafe extern "C" fn ngx_rtmp_init_conf(
+    cycle: *mut ngx_cycle_t,
+    _: *mut c_void,
+) -> *mut c_char {
+    conf_result(guard("the end of the configuration", || {
+        // SAFETY: nginx calls with the cycle that it is setting up, whose configuration has been
+        // parsed.
+        let cycle = unsafe { Cycle::new(cycle) };
+        flv_live::bind_locations(cycle)?;
+        worker::prepare(cycle)
+    }))
+}
+
+/// A configuration is about to run.
+pub unsafe extern "C" fn ngx_rtmp_init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls with that cycle.
+    guard("the start of a configuration", || worker::configured(unsafe { Cycle::new(cycle) }));
+    NGX_OK as ngx_int_t
+}
+
+/// A process starts.
+pub unsafe extern "C" fn ngx_rtmp_init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls with the cycle of the process.
+    let start = || worker::init(unsafe { Cycle::new(cycle) }, ngx_rtmp_accept);
+    match guard("the start of a worker", start) {
+        Some(Ok(())) => NGX_OK as ngx_int_t,
+        Some(Err(())) | None => NGX_ERROR as ngx_int_t,
     }
 }
 
-/// The configuration of the running cycle; `None` without an `rtmp` block.
-pub fn main_conf() -> Option<Rc<MainConf>> {
-    // SAFETY: nginx sets ngx_cycle before a worker or a session starts.
-    unsafe { main_conf_of(ngx_cycle) }
+/// A process has left its event loop.
+pub unsafe extern "C" fn ngx_rtmp_exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx calls with the cycle of the process.
+    guard("the end of a worker", || worker::exit(unsafe { Cycle::new(cycle) }));
+}
+
+/// The master ends, after its workers.
+pub unsafe extern "C" fn ngx_rtmp_exit_master(_cycle: *mut ngx_cycle_t) {
+    guard("the end of nginx", directory::master::end);
+}
+
+/// nginx has accepted a connection on an `rtmp` server's address.
+unsafe extern "C" fn ngx_rtmp_accept(c: *mut ngx_connection_t) {
+    guard("accept", || {
+        let Some(c) = NonNull::new(c) else { return };
+        // SAFETY: nginx hands over a new connection that it does not look at any more.
+        let conn = unsafe { Connection::new(c) };
+        if let Some(listen) = Listen::of(&conn) {
+            session::start(conn, listen);
+        }
+    });
 }
 
 // the arity of a block carries nginx's own mark, so that it looks for the brace
-const _: () = assert!(super::blocks::RTMP.arity & NGX_CONF_BLOCK != 0);
+const _: () = assert!(blocks::RTMP.arity & NGX_CONF_BLOCK != 0);
