@@ -39,14 +39,12 @@ fuzz_target!(|events: Vec<Event>| {
     let (mut time, mut now) = (0, 0u64);
     let mut frame = |timeline: &mut Timeline, tracks: &mut Vec<Last>, id, timestamp, now| {
         let out = timeline.frame(id, timestamp, now);
-        match tracks.iter_mut().find(|last| last.0 == id) {
-            Some(last) => {
-                assert!(out.wrapping_sub(last.2) as i32 >= 0);
-                *last = (id, timestamp, out);
-            }
+        if let Some(last) = tracks.iter_mut().find(|last| last.0 == id) {
+            assert!(out.wrapping_sub(last.2) as i32 >= 0);
+            *last = (id, timestamp, out);
+        } else if tracks.len() < 16 {
             // the timeline tells sixteen apart
-            None if tracks.len() < 16 => tracks.push((id, timestamp, out)),
-            None => (),
+            tracks.push((id, timestamp, out));
         }
         assert!(timeline.time() >= time);
         time = timeline.time();
