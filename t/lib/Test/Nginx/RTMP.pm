@@ -16,7 +16,7 @@ use strict;
 use base qw/ Exporter Test::Nginx::Peer /;
 
 our @EXPORT = qw/
-	rtmp_connect rtmp_open rtmp_chunk amf0 amf0_decode ecma_array
+	rtmp_connect rtmp_open rtmp_chunk rtmp_messages amf0 amf0_decode ecma_array
 	RTMP_AUDIO RTMP_VIDEO RTMP_DATA RTMP_COMMAND
 /;
 
@@ -433,6 +433,19 @@ sub _decode {
 	}
 	$message->{name} = $message->{values}[0]
 		if $type == RTMP_COMMAND || $type == RTMP_AMF3_COMMAND;
+}
+
+# The messages of a recording of what one side has sent behind its handshake.
+sub rtmp_messages {
+	my ($bytes) = @_;
+
+	my $self = bless { in => $bytes, in_chunk => 128, chunks => {}, auto_pong => 0 }, __PACKAGE__;
+	my @messages;
+	while (my $message = $self->_next_message()) {
+		$self->_obey($message);
+		push @messages, $message;
+	}
+	return @messages;
 }
 
 # What the protocol itself asks of a client.
