@@ -14,7 +14,6 @@ BEGIN { use FindBin; chdir($FindBin::Bin); }
 
 use lib 'lib';
 use Test::Nginx;
-use POSIX ();
 use Socket qw/ AF_UNIX PF_UNSPEC SOCK_STREAM /;
 use Time::HiRes qw/ sleep time /;
 use Test::Nginx::OCLP;
@@ -144,7 +143,7 @@ is(scalar($oclp->requests('play update')), 0, 'no updates');
 # Sends a frame again and again, with the time in it: to nginx, or into a socket.
 sub feed {
 	my ($to) = @_;
-	return in_process(sub {
+	return spawn_sub($t, sub {
 		my $due = time();
 		for (my $n = 0; ; $n++) {
 			my $now = pack('d', time());
@@ -159,7 +158,7 @@ sub feed {
 # Notes how many frames come, how long the slowest takes, and the longest time between two.
 sub watch {
 	my ($from) = @_;
-	return in_process(sub {
+	return spawn_sub($t, sub {
 		my ($n, $worst, $gap, $over) = (0, 0, 0, 0);
 		my $last;
 		local $SIG{TERM} = sub { $over = 1 };
@@ -189,19 +188,6 @@ sub seen {
 	kill 'TERM', $watcher->pid();
 	$watcher->wait();
 	return split ' ', $watcher->output();
-}
-
-sub in_process {
-	my ($code) = @_;
-	my $log = $t->testdir() . '/process-' . int(rand(1e9));
-	my $pid = fork() // die "cannot fork: $!\n";
-	if ($pid == 0) {
-		open STDOUT, '>', $log;
-		$code->();
-		STDOUT->flush();
-		POSIX::_exit(0);
-	}
-	return bless { owner => $$, log => $log, pid => $pid }, 'Test::Nginx::Process';
 }
 
 # the subs hold it, and it must end before the tests are counted

@@ -33,6 +33,7 @@ use Test::Nginx qw//;
 use Test::Nginx::FLV;
 use Test::Nginx::Process;
 use Test::Nginx::RTMP;
+use Test::Nginx::Upgrade;
 
 # the test's own address, and the nodes' (node 1 is .11)
 my $NETWORK = '10.77.0';
@@ -80,7 +81,8 @@ sub _run {
 # names of the nodes' configurations, in order (node.conf for all); own: a function that
 # gives the whole configuration of a node (the cluster, its number) instead; policy_file: that
 # of the scheduling server's (scheduler.toml); policy: more lines of it; instead: a
-# hash of what is written in it for what; schedulers: 0 starts none.
+# hash of what is written in it for what; schedulers: 0 starts none; workers of each node (1);
+# daemon: 1 starts the nodes so that they can be upgraded, see Test::Nginx::Upgrade.
 sub cluster {
 	my ($t, %options) = @_;
 
@@ -88,6 +90,7 @@ sub cluster {
 		t => $t,
 		owner => $$,
 		update => '1s', lease => '3s', learn => '1500ms', conf => [],
+		workers => 1, daemon => 0,
 		policy => '', policy_file => 'scheduler.toml', instead => {},
 		%options,
 		nodes => [],
@@ -299,8 +302,9 @@ sub start_node {
 
 	my $conf = $self->{own} ? $self->{own}->($self, $number) : _shipped($self->{conf}[$number - 1] // 'node.conf');
 	# the harness says which module, and looks at one log for all
-	$conf =~ s/^load_module .*$/daemon off;\n@{[$ENV{TEST_NGINX_GLOBALS} \/\/ '']}/m;
-	$conf =~ s/^worker_processes .*$/worker_processes 1;/m;
+	my $daemon = $self->{daemon} ? 'on' : 'off';
+	$conf =~ s/^load_module .*$/daemon $daemon;\n@{[$ENV{TEST_NGINX_GLOBALS} \/\/ '']}/m;
+	$conf =~ s/^worker_processes .*$/worker_processes $self->{workers};/m;
 	# more than a test may have
 	$conf =~ s/^worker_rlimit_nofile .*$//m;
 	$conf =~ s/^error_log .*$/error_log $dir\/error.log info;/m;
@@ -312,10 +316,12 @@ sub start_node {
 	$conf =~ s/^http \{$/http {\n@{[$t->test_globals_http()]}/m;
 	$t->write_file("$node->{link}/nginx.conf", $conf);
 
-	$node->{nginx} = spawn($t, @{$node->{enter}}, split(/ /, $Test::Nginx::NGINX),
+	my @command = (@{$node->{enter}}, split(/ /, $Test::Nginx::NGINX),
 		'-p', "$dir/$node->{link}/", '-c', 'nginx.conf', '-e', "$dir/error.log");
+	$node->{nginx} = $self->{daemon}
+		? upgrade_start("$dir/$node->{link}/nginx.pid", $self->{workers}, @command) : spawn($t, @command);
 	wait_for { _connect($self->address($number), $RTMP) } $START_TIMEOUT
-		or die "node $number does not start: ", $node->{nginx}->output(), "\n";
+		or die "node $number does not start\n";
 }
 
 sub stop_node {

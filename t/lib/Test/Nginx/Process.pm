@@ -13,9 +13,10 @@ use strict;
 use base qw/ Exporter /;
 
 our @EXPORT = qw/
-	spawn wait_for wait_until worker_pids rss_kb fd_count cpu_seconds
+	spawn spawn_sub wait_for wait_until worker_pids rss_kb fd_count cpu_seconds
 /;
 
+use IO::Handle;
 use POSIX qw/ WNOHANG _exit sysconf _SC_CLK_TCK /;
 use Time::HiRes qw/ sleep time /;
 
@@ -72,6 +73,23 @@ sub spawn {
 		open STDERR, '>&', \*STDOUT;
 		exec(@command) or warn "cannot run $command[0]: $!\n";
 		_exit(127);
+	}
+	$self->{pid} = $pid;
+	return $self;
+}
+
+# Runs code of the test's own in a process beside it; what it prints is its output. It ends with
+# the code, and none of the test's objects ends with it.
+sub spawn_sub {
+	my ($t, $code) = @_;
+
+	my $self = bless { owner => $$, log => $t->testdir() . '/process-' . ++$spawned . '.log' }, __PACKAGE__;
+	my $pid = fork() // die "cannot fork: $!\n";
+	if ($pid == 0) {
+		open STDOUT, '>', $self->{log};
+		STDOUT->autoflush(1);
+		my $done = eval { $code->(); 1 } or print "died: $@";
+		_exit($done ? 0 : 1);
 	}
 	$self->{pid} = $pid;
 	return $self;

@@ -13,7 +13,7 @@ use warnings;
 use strict;
 
 use base qw/ Exporter /;
-our @EXPORT = qw/ upgrade_run workers_under ended /;
+our @EXPORT = qw/ upgrade_run upgrade_start workers_under ended /;
 
 use Test::Nginx;
 use Test::Nginx::Process;
@@ -25,18 +25,27 @@ my $TIMEOUT = 20 * ($ENV{TEST_NGINX_SLOW} || 1);
 sub upgrade_run {
 	my ($t, $workers, %options) = @_;
 	workers_run($t, $workers, %options, daemon => 1);
-	my @command = (split(/ /, $Test::Nginx::NGINX),
+	return upgrade_start($t->testdir() . '/nginx.pid', $workers, split(/ /, $Test::Nginx::NGINX),
 		'-p', $t->testdir() . '/', '-c', 'nginx.conf', '-e', 'error.log');
+}
+
+# Starts an nginx by a command; its configuration says "daemon on", how many workers it has, and in
+# which file its process id is.
+sub upgrade_start {
+	my ($pid_file, $workers, @command) = @_;
 	system(@command) == 0 or die "cannot start nginx\n";
-	my $self = bless { t => $t, owner => $$, workers => $workers, masters => [] }, __PACKAGE__;
+	my $self = bless { pid_file => $pid_file, owner => $$, workers => $workers, masters => [] }, __PACKAGE__;
 	$self->_started(0);
 	return $self;
 }
 
+# The process id of the newest master.
+sub pid { $_[0]{masters}[-1] }
+
 # The process ids of the old master and of the new one, once that has its workers.
 sub upgrade {
 	my ($self) = @_;
-	my $old = $self->{masters}[-1];
+	my $old = $self->pid();
 	kill 'USR2', $old;
 	return ($old, $self->_started($old));
 }
@@ -45,12 +54,23 @@ sub _started {
 	my ($self, $old) = @_;
 	my $new;
 	wait_for {
-		open my $file, '<', $self->{t}->testdir() . '/nginx.pid' or return;
+		open my $file, '<', $self->{pid_file} or return;
 		($new) = (<$file> // '') =~ /(\d+)/;
 		$new && $new != $old && $self->{workers} == (() = workers_under($new));
 	} $TIMEOUT or die "no new nginx\n";
 	push @{$self->{masters}}, $new;
 	return $new;
+}
+
+# Ends all of them.
+sub stop {
+	my ($self, @signals) = @_;
+	for my $signal (@signals, 'KILL') {
+		my @left = grep { readlink("/proc/$_/exe") } @{$self->{masters}} or last;
+		my @workers = map { workers_under($_) } @left;
+		kill $signal, @left, $signal eq 'KILL' ? @workers : ();
+		ended($_) for @left;
+	}
 }
 
 # The workers of a master, oldest first; a new master is a child of the old one, too.
@@ -73,12 +93,7 @@ sub DESTROY {
 	my ($self) = @_;
 	return if $self->{owner} != $$;
 	local ($?, $@, $!);
-	for my $signal (qw/ TERM KILL /) {
-		my @left = grep { readlink("/proc/$_/exe") } @{$self->{masters}} or last;
-		my @workers = map { workers_under($_) } @left;
-		kill $signal, @left, $signal eq 'KILL' ? @workers : ();
-		ended($_) for @left;
-	}
+	$self->stop('TERM');
 }
 
 1;
