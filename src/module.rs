@@ -14,10 +14,12 @@ use nginx_sys::{
 
 use crate::conf::blocks;
 use crate::conf::directive::{Directive, Set};
+use crate::conf::finish::finish;
 use crate::conf::flv_live;
 use crate::conf::parse::Parse;
+use crate::conf::tables::{self, TABLES};
 use crate::conf::value::{Args, ConfError};
-use crate::conf::{Listen, TABLES};
+use crate::conf::Listen;
 use crate::directory;
 use crate::nginx::connection::Connection;
 use crate::nginx::cycle::Cycle;
@@ -100,11 +102,11 @@ unsafe extern "C" fn ngx_rtmp_block(
         if process::is_starting() {
             zone::attach();
         }
-        let parse = Parse::new(cf).or_else(|err| err.refuse(&cf, directive.name()))?;
+        let parse = tables::begin(cf).or_else(|err| err.refuse(&cf, directive.name()))?;
         let context = Context::new(RefCell::new(parse));
         cf.parse_block_of(RTMP_MODULE_TYPE, &context, inside)?;
         relay::loops::init();
-        let main = context.into_inner().into_inner().finish(ngx_rtmp_accept);
+        let main = finish(context.into_inner().into_inner(), ngx_rtmp_accept);
         let main = main.or_else(|err| err.refuse(&cf, directive.name()))?;
         let main: Rc<dyn Any> = Rc::new(main);
         *slot = cf.keep(main).ok_or(())?;

@@ -2,8 +2,8 @@
 //! parameters.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use crate::conf::value::{self, ConfError};
 use crate::nginx::process;
 
 /// A variable that a session knows.
@@ -113,6 +113,30 @@ pub trait Vars {
     fn get(&self, var: &Var) -> Cow<'_, [u8]>;
 }
 
+/// Why a text is none with variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadVariable {
+    /// There is no variable of this name.
+    Unknown(String),
+    /// The text has a variable without a name, or without its closing bracket.
+    Unclosed(String),
+}
+
+impl fmt::Display for BadVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadVariable::Unknown(name) => write!(f, "unknown \"{name}\" variable"),
+            BadVariable::Unclosed(text) => write!(
+                f,
+                "a variable in \"{text}\" has no name or no closing bracket, \
+                 it must be \"${{name}}\""
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BadVariable {}
+
 /// Nobody, of whom nothing is known.
 impl Vars for () {
     fn get(&self, _var: &Var) -> Cow<'_, [u8]> {
@@ -146,7 +170,7 @@ enum Part {
 impl Template {
     /// Reads `text`, in which `$name` and `${name}` are variables. One that does not exist is an
     /// error; a dollar sign that no name follows stands for itself.
-    pub fn compile(text: &[u8]) -> Result<Template, ConfError> {
+    pub fn compile(text: &[u8]) -> Result<Template, BadVariable> {
         let mut parts = Vec::new();
         let mut pieces = text.split(|byte| *byte == b'$');
         push_text(&mut parts, pieces.next().unwrap_or_default());
@@ -161,11 +185,7 @@ impl Template {
                     piece
                 }
                 Follows::Unclosed => {
-                    let text = value::text(text);
-                    return Err(ConfError::other(format!(
-                        "a variable in \"{text}\" has no name or no closing bracket, \
-                         it must be \"${{name}}\""
-                    )));
+                    return Err(BadVariable::Unclosed(String::from_utf8_lossy(text).into()));
                 }
             };
             push_text(&mut parts, text_after);
@@ -256,7 +276,7 @@ fn split_name(piece: &[u8]) -> Follows<'_> {
     Follows::Name(name, rest)
 }
 
-fn variable(name: &[u8]) -> Result<Part, ConfError> {
+fn variable(name: &[u8]) -> Result<Part, BadVariable> {
     fn find<T: Copy>(names: &[(&str, T)], name: &[u8]) -> Option<T> {
         names.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, var)| *var)
     }
@@ -267,7 +287,7 @@ fn variable(name: &[u8]) -> Result<Part, ConfError> {
     find(NAMES, name)
         .map(Part::Session)
         .or_else(|| find(PROCESS_NAMES, name).map(Part::Process))
-        .ok_or_else(|| ConfError::other(format!("unknown \"{}\" variable", value::text(name))))
+        .ok_or_else(|| BadVariable::Unknown(String::from_utf8_lossy(name).into()))
 }
 
 /// The value of the first argument `name` in a query such as `a=1&b=2`, as it stands there.

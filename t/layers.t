@@ -41,6 +41,7 @@ my %cases = (
 	'a character' => ['src/nginx.rs', q{fn f<'a>(x: &'a str) { x.split('"').map('\''.f); } // " crate::conf::f}],
 	'tests within a file' => ['src/conf/limit.rs', "#[cfg(test)]\nmod tests { use super::*; }"],
 	'another crate of the same name' => ['src/nginx.rs', 'use ::conf::f; use std::conf::g;'],
+	'a file with the name of a root' => ['src/conf/main.rs', 'use crate::nginx::log;'],
 	'a file beside' => ['src/nginx/event.rs', 'use super::log;'],
 );
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::directive::{setting, Directive, MSA, ONE, ONE_OR_TWO};
+use super::scope::{Scope, Settings};
 use super::value::{self, Args, ConfError};
-use super::{AppConf, Scope};
 
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
@@ -112,37 +112,48 @@ fn ipv6(ip: IpAddr) -> u128 {
     }
 }
 
-impl AppConf {
-    /// Whether a client with the address `ip` may do what it asks for; `None` is a client of a
-    /// unix socket.
-    pub fn allowed(&self, kind: Kind, ip: Option<IpAddr>) -> bool {
-        let applies =
-            |rule: &&AccessRule| rule.kind.is_none_or(|only| only == kind) && rule.net.contains(ip);
-        self.access.iter().find(applies).is_none_or(|rule| rule.allow)
+impl AccessRule {
+    /// Whether it decides about a client with the address `ip` that asks for `kind`.
+    fn applies(&self, kind: Kind, ip: Option<IpAddr>) -> bool {
+        self.kind.is_none_or(|only| only == kind) && self.net.contains(ip)
     }
+}
 
-    /// Whether a relay may go to `ip` if others than the configuration name it.
-    pub fn may_relay_to(&self, ip: IpAddr) -> bool {
-        let mut rules = self.relay_networks.iter();
-        rules.find(|rule| rule.net.contains(Some(ip))).is_none_or(|rule| rule.allow)
-    }
+/// Whether a client with the address `ip` may do what it asks for: the first of the rules that
+/// applies decides, none allows. `None` is a client of a unix socket.
+pub fn allowed(rules: &[AccessRule], kind: Kind, ip: Option<IpAddr>) -> bool {
+    rules.iter().find(|rule| rule.applies(kind, ip)).is_none_or(|rule| rule.allow)
+}
+
+/// Whether a relay may go to `ip` if others than the configuration name it, by the same order.
+pub fn may_relay_to(networks: &[AccessRule], ip: IpAddr) -> bool {
+    networks.iter().find(|rule| rule.net.contains(Some(ip))).is_none_or(|rule| rule.allow)
 }
 
 /// The rules of a block, in the order of the file.
 #[derive(Default)]
 pub struct AccessScope {
     rules: Vec<AccessRule>,
+    networks: Vec<AccessRule>,
+}
+
+impl Settings for AccessScope {
+    /// The block's own rules come first, then those of the enclosing one.
+    fn inherit(&mut self, outer: &Self) {
+        self.rules.extend_from_slice(&outer.rules);
+        self.networks.extend_from_slice(&outer.networks);
+    }
 }
 
 impl AccessScope {
-    /// The block's own rules come first, then those of the enclosing one.
-    pub fn inherit(&mut self, outer: &Self) {
-        self.rules.extend_from_slice(&outer.rules);
+    /// The rules for clients as they are tried.
+    pub fn rules(&self) -> Vec<AccessRule> {
+        self.rules.clone()
     }
 
-    /// The rules as they are tried.
-    pub fn resolve(&self) -> Vec<AccessRule> {
-        self.rules.clone()
+    /// The rules for relays as they are tried.
+    pub fn networks(&self) -> Vec<AccessRule> {
+        self.networks.clone()
     }
 }
 
@@ -157,7 +168,7 @@ fn rule(scope: &mut Scope, args: &Args<'_>, allow: bool) -> Result<(), ConfError
         _ => return Err(ConfError::Logged),
     };
     let net = Net::parse(net).ok_or_else(|| ConfError::invalid(net, Net::MUST_BE))?;
-    scope.access.rules.push(AccessRule { allow, kind, net });
+    scope.of::<AccessScope>().rules.push(AccessRule { allow, kind, net });
     Ok(())
 }
 
@@ -169,6 +180,6 @@ fn network(scope: &mut Scope, args: &Args<'_>, allow: bool) -> Result<(), ConfEr
             "an address, a CIDR block such as \"192.168.1.0/24\", or \"all\"",
         )
     })?;
-    scope.relay_networks.rules.push(AccessRule { allow, kind: None, net });
+    scope.of::<AccessScope>().networks.push(AccessRule { allow, kind: None, net });
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Several workers as one server.
 
 use super::directive::{flag, setting, size, Directive, M, ONE};
+use super::scope::{settings, Scope};
 use super::value::{self, Args, ConfError};
-use super::Scope;
 
 settings! {
     /// Several workers as one server.
@@ -25,8 +25,8 @@ const PREFIX_MAX: usize = 75;
 
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
-    size(c"rtmp_zone", M, "8m", |s| &mut s.cluster.zone_size, ZONE_SIZES),
-    flag(c"rtmp_auto_pull", M, "on", |s| &mut s.cluster.auto_pull),
+    size(c"rtmp_zone", M, "8m", |s| &mut s.of::<ClusterScope>().zone_size, ZONE_SIZES),
+    flag(c"rtmp_auto_pull", M, "on", |s| &mut s.of::<ClusterScope>().auto_pull),
     setting(c"rtmp_auto_pull_port", M, Some("unix:/tmp/ngx_rtmp"), ONE, auto_pull_port),
 ];
 
@@ -35,7 +35,7 @@ fn auto_pull_port(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
     let path = word.strip_prefix(b"unix:").and_then(|path| std::str::from_utf8(path).ok());
     match path {
         Some(path) if path.starts_with('/') && path.len() <= PREFIX_MAX => {
-            value::once(&mut scope.cluster.auto_pull_port, path.to_owned())
+            value::once(&mut scope.of::<ClusterScope>().auto_pull_port, path.to_owned())
         }
         _ => Err(ConfError::invalid(
             word,

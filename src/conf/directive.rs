@@ -9,8 +9,8 @@ use nginx_sys::{
 };
 
 use super::parse::Parse;
+use super::scope::Scope;
 use super::value::{self, Args, ConfError, Msec};
-use super::Scope;
 
 /// Contexts: the `rtmp` block,
 pub const M: u32 = 0x0200_0000;

@@ -15,8 +15,9 @@ use nginx_sys::{
     NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_SRV_CONF,
 };
 
+use super::listen::Listen;
+use super::main::MainConf;
 use super::value::{self, Args, ConfError};
-use super::{Listen, MainConf};
 use crate::flv_live::cors::Cors;
 use crate::nginx::address::Address;
 use crate::nginx::cycle::Cycle;

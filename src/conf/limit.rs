@@ -2,8 +2,8 @@
 
 use super::access::Kind;
 use super::directive::{setting, Directive, MSA, ONE, ONE_OR_TWO};
+use super::scope::{settings, Scope};
 use super::value::{self, Args, ConfError};
-use super::Scope;
 
 settings! {
     /// How many clients are served, and how much one address and one connection may ask for.
@@ -37,20 +37,20 @@ pub struct AddressLimits {
 pub const DIRECTIVES: &[Directive] = &[
     setting(c"max_connections", MSA, None, ONE, |scope, args| {
         let max = value::number(args.first(), &(0..=u32::MAX))?;
-        value::once(&mut scope.limit.max_connections, Some(max))
+        value::once(&mut scope.of::<LimitScope>().max_connections, Some(max))
     }),
     setting(c"rtmp_limit_conn", MSA, Some("off"), ONE_OR_TWO, limit_conn),
     setting(c"rtmp_limit_names", MSA, Some("off"), ONE, |scope, args| {
-        value::once(&mut scope.limit.names, number_or_off(args.first())?)
+        value::once(&mut scope.of::<LimitScope>().names, number_or_off(args.first())?)
     }),
     setting(c"rtmp_limit_attempts", MSA, Some("40"), ONE, |scope, args| {
-        value::once(&mut scope.limit.attempts, number_or_off(args.first())?)
+        value::once(&mut scope.of::<LimitScope>().attempts, number_or_off(args.first())?)
     }),
 ];
 
 /// `rtmp_limit_conn [publish|play] number` or `rtmp_limit_conn off`
 fn limit_conn(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
-    let limits = scope.limit.address.get_or_insert_default();
+    let limits = scope.of::<LimitScope>().address.get_or_insert_default();
     let (slot, number) = match (args.first(), args.rest()) {
         (b"off", []) if *limits == AddressLimits::default() => {
             limits.off = true;

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use super::directive::{any, Directive, S, SOME};
 use super::parse::Parse;
+use super::scope::Settings;
+use super::server::ServerConf;
 use super::server_name::{Names, ServerName};
 use super::value::{self, Args, ConfError};
-use super::ServerConf;
 use crate::nginx::address::{Address, SockAddr};
 use crate::nginx::connection::Connection;
 use crate::nginx::listen_options::{Keepalive, ListenOptions};
@@ -83,6 +84,8 @@ pub struct Addresses {
     list: Vec<AddressBlock>,
 }
 
+impl Settings for Addresses {}
+
 struct AddressBlock {
     addr: SockAddr,
     options: ListenOptions,
@@ -104,11 +107,11 @@ struct Parameters {
 }
 
 fn listen(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
-    let (server, _) = parse.server()?;
+    let server = parse.server_number()?;
     let addresses = parse.cf.listen_addresses(args.first(), RTMP_PORT)?;
     let parameters = parameters(args.rest(), addresses.first())?;
     for addr in addresses {
-        parse.addresses.add(addr, &parameters, server)?;
+        parse.shared::<Addresses>().add(addr, &parameters, server)?;
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use live::Meta;
 
 use super::directive::{accepted, any, flag, setting, size, time, Directive, MSA, ONE, SOME};
 use super::parse::Parse;
+use super::scope::{settings, Scope};
 use super::value::{self, Args, ConfError, Msec};
-use super::Scope;
 
 settings! {
     /// Streams and their players.
@@ -83,26 +83,26 @@ const DROPS: std::ops::RangeInclusive<u32> = 0..=1_000_000;
 
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
-    flag(c"live", MSA, "off", |s| &mut s.live.live),
-    time(c"cache_time", MSA, "0", |s| &mut s.live.cache_time),
-    size(c"cache_size", MSA, "16m", |s| &mut s.live.cache_size, CACHE_SIZES),
-    flag(c"low_latency", MSA, "off", |s| &mut s.live.low_latency),
-    flag(c"send_all", MSA, "off", |s| &mut s.live.send_all),
+    flag(c"live", MSA, "off", |s| &mut s.of::<LiveScope>().live),
+    time(c"cache_time", MSA, "0", |s| &mut s.of::<LiveScope>().cache_time),
+    size(c"cache_size", MSA, "16m", |s| &mut s.of::<LiveScope>().cache_size, CACHE_SIZES),
+    flag(c"low_latency", MSA, "off", |s| &mut s.of::<LiveScope>().low_latency),
+    flag(c"send_all", MSA, "off", |s| &mut s.of::<LiveScope>().send_all),
     setting(c"merge_window", MSA, Some("auto"), ONE, merge_window),
-    flag(c"idle_streams", MSA, "on", |s| &mut s.live.idle_streams),
-    time(c"idle_timeout", MSA, "0", |s| &mut s.live.idle_timeout),
+    flag(c"idle_streams", MSA, "on", |s| &mut s.of::<LiveScope>().idle_streams),
+    time(c"idle_timeout", MSA, "0", |s| &mut s.of::<LiveScope>().idle_timeout),
     setting(c"drop_idle_publisher", MSA, Some("off"), ONE, drop_idle_publisher),
-    flag(c"wait_key", MSA, "on", |s| &mut s.live.wait_key),
-    flag(c"wait_video", MSA, "off", |s| &mut s.live.wait_video),
-    flag(c"publish_notify", MSA, "off", |s| &mut s.live.publish_notify),
-    flag(c"play_restart", MSA, "off", |s| &mut s.live.play_restart),
+    flag(c"wait_key", MSA, "on", |s| &mut s.of::<LiveScope>().wait_key),
+    flag(c"wait_video", MSA, "off", |s| &mut s.of::<LiveScope>().wait_video),
+    flag(c"publish_notify", MSA, "off", |s| &mut s.of::<LiveScope>().publish_notify),
+    flag(c"play_restart", MSA, "off", |s| &mut s.of::<LiveScope>().play_restart),
     // absolute timestamps leave no drift to correct, and audio and video need not share a clock
     accepted(c"sync", MSA, "300ms", |word| value::time_or_off(word).map(drop)),
     accepted(c"interleave", MSA, "off", |word| value::flag(word).map(drop)),
     setting(c"buffer", MSA, Some("0"), ONE, buffer),
     setting(c"meta", MSA, Some("copy"), ONE, meta),
     any(c"out_queue", MSA, Some("10s size=8m"), SOME, out_queue),
-    size(c"player_memory", MSA, "2m", |s| &mut s.live.player_memory, PLAYER_SIZES),
+    size(c"player_memory", MSA, "2m", |s| &mut s.of::<LiveScope>().player_memory, PLAYER_SIZES),
 ];
 
 fn merge_window(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
@@ -117,21 +117,21 @@ fn merge_window(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
             Err(err) => return Err(err),
         },
     };
-    value::once(&mut scope.live.merge_window, window)
+    value::once(&mut scope.of::<LiveScope>().merge_window, window)
 }
 
 fn buffer(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
     let time = value::time(args.first())?;
-    value::once(&mut scope.live.buffer, time.min(MERGE_WINDOW_MAX))
+    value::once(&mut scope.of::<LiveScope>().buffer, time.min(MERGE_WINDOW_MAX))
 }
 
 fn drop_idle_publisher(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
-    value::once(&mut scope.live.drop_idle_publisher, value::time_or_off(args.first())?)
+    value::once(&mut scope.of::<LiveScope>().drop_idle_publisher, value::time_or_off(args.first())?)
 }
 
 fn meta(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
     let names = [("on", Meta::On), ("off", Meta::Off), ("copy", Meta::Copy)];
-    value::once(&mut scope.live.meta, value::choice(args.first(), &names)?)
+    value::once(&mut scope.of::<LiveScope>().meta, value::choice(args.first(), &names)?)
 }
 
 /// `out_queue [time] [size=size] [drop=number]`
@@ -153,7 +153,7 @@ fn out_queue(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
     if queue.time.is_none() && queue.size.is_none() {
         return Err(ConfError::other("\"out_queue\" needs a time or \"size=\" beside \"drop=\""));
     }
-    value::once(&mut parse.scope().live.out_queue, queue)
+    value::once(&mut parse.scope().of::<LiveScope>().out_queue, queue)
 }
 
 /// In the older modules the directive counts messages, so that a bare number is most likely meant

@@ -1,9 +1,11 @@
 //! `access_log` and `log_format`.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::directive::{any, Directive, MSA, ONE_OR_TWO, TWO_OR_MORE};
 use super::parse::Parse;
+use super::scope::Settings;
 use super::value::{self, Args, ConfError};
 use crate::nginx::file::LogFile;
 use crate::variables::Template;
@@ -36,6 +38,12 @@ pub struct LogFormat {
     pub escape: Escape,
 }
 
+/// The named log formats.
+#[derive(Default)]
+pub struct LogFormats(HashMap<Vec<u8>, Rc<LogFormat>>);
+
+impl Settings for LogFormats {}
+
 /// How a value is written into a line, so that no client can forge one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
@@ -54,14 +62,16 @@ pub struct LogScope {
     targets: Option<Vec<LogTarget>>,
 }
 
-impl LogScope {
+impl Settings for LogScope {
     /// The enclosing block's logs hold where none is named.
-    pub fn inherit(&mut self, outer: &Self) {
+    fn inherit(&mut self, outer: &Self) {
         if self.targets.is_none() {
             self.targets.clone_from(&outer.targets);
         }
     }
+}
 
+impl LogScope {
     /// The logs as they are written.
     pub fn resolve(&self) -> Vec<LogTarget> {
         self.targets.clone().unwrap_or_default()
@@ -72,10 +82,10 @@ impl LogScope {
 fn access_log(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
     let name = match (args.first(), args.rest()) {
         (b"off", []) => {
-            return match parse.scope().log.targets {
+            return match parse.scope().of::<LogScope>().targets {
                 Some(_) => Err(ConfError::Duplicate),
                 None => {
-                    parse.scope().log.targets = Some(Vec::new());
+                    parse.scope().of::<LogScope>().targets = Some(Vec::new());
                     Ok(())
                 }
             };
@@ -84,7 +94,7 @@ fn access_log(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
         (_, [name]) => *name,
         _ => b"combined",
     };
-    let format = match (parse.log_formats.get(name), name) {
+    let format = match (parse.shared::<LogFormats>().0.get(name), name) {
         (Some(format), _) => format.clone(),
         (None, b"combined") => Rc::new(LogFormat::new(COMBINED, Escape::Default)?),
         (None, name) => {
@@ -96,7 +106,7 @@ fn access_log(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
         return Err(ConfError::invalid(path, "\"off\" or the path of a file, without variables"));
     }
     let file = parse.cf.open_log(path)?;
-    let targets = &mut parse.scope().log.targets;
+    let targets = &mut parse.scope().of::<LogScope>().targets;
     if targets.as_ref().is_some_and(Vec::is_empty) {
         return Err(ConfError::Duplicate);
     }
@@ -118,7 +128,7 @@ fn log_format(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
         return Err(ConfError::other("\"log_format\" needs a text"));
     }
     let format = Rc::new(LogFormat::new(&strings.concat(), escape)?);
-    match parse.log_formats.insert(name.to_vec(), format) {
+    match parse.shared::<LogFormats>().0.insert(name.to_vec(), format) {
         None => Ok(()),
         Some(_) => {
             let name = value::text(name);

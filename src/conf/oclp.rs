@@ -9,8 +9,8 @@ use live::Kind;
 
 use super::directive::{any, flag, setting, Directive, A, M, MSA, ONE, S, SOME};
 use super::parse::Parse;
+use super::scope::{settings, Scope};
 use super::value::{self, Args, ConfError, Msec};
-use super::Scope;
 use crate::variables::Template;
 
 settings! {
@@ -150,28 +150,36 @@ const UPDATE: Msec = 60_000;
 
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
-    setting(c"oclp_proc", M, None, SOME, |s, args| one(&mut s.oclp.proc, Call::Proc, args)),
-    setting(c"oclp_play", A, None, SOME, |s, args| one(&mut s.oclp.play, Call::Play, args)),
-    setting(c"oclp_publish", A, None, SOME, |s, args| {
-        one(&mut s.oclp.publish, Call::Publish, args)
+    setting(c"oclp_proc", M, None, SOME, |s, args| {
+        one(&mut s.of::<OclpScope>().proc, Call::Proc, args)
     }),
-    setting(c"oclp_stream", A, None, SOME, |s, args| one(&mut s.oclp.stream, Call::Stream, args)),
-    setting(c"oclp_pull", A, None, SOME, |s, args| one(&mut s.oclp.pull, Call::Pull, args)),
+    setting(c"oclp_play", A, None, SOME, |s, args| {
+        one(&mut s.of::<OclpScope>().play, Call::Play, args)
+    }),
+    setting(c"oclp_publish", A, None, SOME, |s, args| {
+        one(&mut s.of::<OclpScope>().publish, Call::Publish, args)
+    }),
+    setting(c"oclp_stream", A, None, SOME, |s, args| {
+        one(&mut s.of::<OclpScope>().stream, Call::Stream, args)
+    }),
+    setting(c"oclp_pull", A, None, SOME, |s, args| {
+        one(&mut s.of::<OclpScope>().pull, Call::Pull, args)
+    }),
     any(c"oclp_push", A, None, SOME, |parse, args| {
-        several(parse, |scope| &mut scope.oclp.push, Call::Push, args)
+        several(parse, |scope| &mut scope.of::<OclpScope>().push, Call::Push, args)
     }),
     any(c"oclp_meta", A, None, SOME, |parse, args| {
-        several(parse, |scope| &mut scope.oclp.meta, Call::Meta, args)
+        several(parse, |scope| &mut scope.of::<OclpScope>().meta, Call::Meta, args)
     }),
-    flag(c"oclp_meta_once", MSA, "on", |s| &mut s.oclp.meta_once),
+    flag(c"oclp_meta_once", MSA, "on", |s| &mut s.of::<OclpScope>().meta_once),
     setting(c"oclp_meta_type", MSA, Some("video"), ONE, |scope, args| {
         let types =
             [("video", MetaType::Video), ("audio", MetaType::Audio), ("both", MetaType::Both)];
-        value::once(&mut scope.oclp.meta_type, value::choice(args.first(), &types)?)
+        value::once(&mut scope.of::<OclpScope>().meta_type, value::choice(args.first(), &types)?)
     }),
     setting(c"oclp_fail", MSA, Some("open"), ONE, |scope, args| {
         let fails = [("open", Fail::Open), ("closed", Fail::Closed)];
-        value::once(&mut scope.oclp.fail, value::choice(args.first(), &fails)?)
+        value::once(&mut scope.of::<OclpScope>().fail, value::choice(args.first(), &fails)?)
     }),
     any(c"oclp_connect", S, None, SOME, |parse, _| {
         parse.cf.warn(
@@ -214,7 +222,7 @@ fn several(
     line.id = id_of(line.words, twins);
     lines.push(Rc::new(line));
     let first = lines.len() == 1;
-    let oclp = &parse.scope().oclp;
+    let oclp = parse.scope().of::<OclpScope>();
     if first && oclp.push.is_some() && oclp.meta.is_some() {
         parse.cf.warn("\"oclp_meta\" is ignored in an application that has \"oclp_push\"");
     }

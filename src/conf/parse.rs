@@ -1,46 +1,38 @@
-//! The `rtmp` block while it is parsed, and what becomes of it.
-//!
-//! Each block fills a [`Scope`] with what is said in it. At the end every scope takes from the
-//! enclosing one what it leaves unsaid, down from the declared defaults, and is resolved.
+//! The blocks while they are parsed: each fills a [`Scope`] with what is said in it.
 
-use std::collections::HashMap;
-use std::rc::Rc;
-
-use super::listen::{Addresses, Listen};
-use super::log::LogFormat;
-use super::server_id::{self, Known};
-use super::server_name::ServerName;
-use super::value::{self, Args, ConfError};
-use super::{AppConf, MainConf, Scope, ServerConf, TABLES};
-use crate::nginx::listening::AcceptHandler;
+use super::scope::{Scope, Settings};
+use super::value::{self, ConfError};
 use crate::nginx::parser::Cf;
-use crate::nginx::zone;
-
-/// Where the zone has what the servers of the running configuration are known by.
-pub const SERVERS: &[u8] = b"servers";
 
 /// What has been read of the `rtmp` block so far.
 pub struct Parse {
     /// nginx's parser.
     pub cf: Cf,
-    /// The addresses that servers listen on.
-    pub addresses: Addresses,
-    /// The named log formats.
-    pub log_formats: HashMap<Vec<u8>, Rc<LogFormat>>,
     /// The servers, in the order of the file.
     pub servers: Vec<ServerBlock>,
+    /// What the `rtmp` block itself says.
+    pub main: Scope,
+    /// What holds if nothing is said.
+    pub defaults: Scope,
+    shared: Scope,
     level: Level,
-    defaults: Scope,
-    main: Scope,
 }
 
 /// A `server` block.
 #[derive(Default)]
 pub struct ServerBlock {
-    /// Its names.
-    pub names: Vec<ServerName>,
-    scope: Scope,
-    applications: Vec<(Vec<u8>, Scope)>,
+    /// What it says.
+    pub scope: Scope,
+    /// Its applications with what they say, in the order of the file.
+    pub applications: Vec<(Vec<u8>, Scope)>,
+    own: Scope,
+}
+
+impl ServerBlock {
+    /// What belongs to the server alone, and is no setting.
+    pub fn own<T: Settings>(&mut self) -> &mut T {
+        self.own.of()
+    }
 }
 
 /// Which scope a directive is for.
@@ -52,25 +44,21 @@ enum Level {
 }
 
 impl Parse {
-    /// At the opening brace of `rtmp`.
-    pub fn new(cf: Cf) -> Result<Self, ConfError> {
-        let mut parse = Parse {
+    /// Before the opening brace of `rtmp`: what is said now are the defaults.
+    pub fn new(cf: Cf) -> Self {
+        Parse {
             cf,
-            addresses: Addresses::default(),
-            log_formats: HashMap::new(),
             servers: Vec::new(),
-            level: Level::Defaults,
-            defaults: Scope::default(),
             main: Scope::default(),
-        };
-        for directive in TABLES.iter().copied().flatten() {
-            if let Some(default) = directive.default {
-                let words = default.split(' ').map(str::as_bytes).collect();
-                directive.apply(&mut parse, &Args::new(directive.name(), words))?;
-            }
+            defaults: Scope::default(),
+            shared: Scope::default(),
+            level: Level::Defaults,
         }
-        parse.level = Level::Main;
-        Ok(parse)
+    }
+
+    /// At the opening brace of `rtmp`.
+    pub fn open_main(&mut self) {
+        self.level = Level::Main;
     }
 
     /// The settings of the block being parsed.
@@ -88,13 +76,21 @@ impl Parse {
         }
     }
 
-    /// The server block being parsed, and its number.
-    pub fn server(&mut self) -> Result<(usize, &mut ServerBlock), ConfError> {
-        let number = self.servers.len().wrapping_sub(1);
-        match self.servers.last_mut() {
-            Some(server) => Ok((number, server)),
-            None => Err(ConfError::other("it must stand in a \"server\" block")),
-        }
+    /// What is of no block, but of all.
+    pub fn shared<T: Settings>(&mut self) -> &mut T {
+        self.shared.of()
+    }
+
+    /// The server block being parsed.
+    pub fn server(&mut self) -> Result<&mut ServerBlock, ConfError> {
+        let server = self.servers.last_mut();
+        server.ok_or_else(|| ConfError::other("it must stand in a \"server\" block"))
+    }
+
+    /// The number of the server block being parsed.
+    pub fn server_number(&mut self) -> Result<usize, ConfError> {
+        self.server()?;
+        Ok(self.servers.len() - 1)
     }
 
     /// The name of the application block being parsed.
@@ -113,7 +109,7 @@ impl Parse {
 
     /// At the opening brace of `application`.
     pub fn open_application(&mut self, name: &[u8]) -> Result<(), ConfError> {
-        let (_, server) = self.server()?;
+        let server = self.server()?;
         if server.applications.iter().any(|(other, _)| other == name) {
             let name = value::text(name);
             return Err(ConfError::other(format!("duplicate application \"{name}\"")));
@@ -130,75 +126,4 @@ impl Parse {
             _ => Level::Main,
         };
     }
-
-    /// What the servers are known by, also to the configuration that runs now.
-    fn server_ids(&self) -> Vec<Known> {
-        let running = server_id::decode(&zone::get(SERVERS));
-        let known = |(number, server): (usize, &ServerBlock)| Known {
-            id: String::new(),
-            addresses: self.addresses.all_of(number).map(str::to_owned).collect(),
-            names: server.names.iter().map(ToString::to_string).collect(),
-        };
-        let mut servers: Vec<Known> = self.servers.iter().enumerate().map(known).collect();
-        for gone in server_id::assign(&mut servers, &running) {
-            self.cf.warn(&format!(
-                "no server goes on with the streams of \"{}\", which runs now",
-                gone.text()
-            ));
-        }
-        servers
-    }
-
-    /// At the closing brace of `rtmp`: inherits, resolves, listens.
-    /// `accept` gets the connections.
-    pub fn finish(mut self, accept: AcceptHandler) -> Result<MainConf, ConfError> {
-        for number in 0..self.servers.len() {
-            self.addresses.add_default(&self.cf, number)?;
-        }
-        self.main.inherit(&self.defaults);
-        let known = self.server_ids();
-        let mut servers = Vec::with_capacity(self.servers.len());
-        for (server, known) in self.servers.iter_mut().zip(&known) {
-            servers.push(Rc::new(resolve_server(known.id.clone(), server, &self.main)));
-        }
-        let names: Vec<_> = self.servers.iter().map(|server| server.names.as_slice()).collect();
-        let listens: Vec<Rc<Listen>> = self.addresses.listens(&self.cf, &servers, &names)?;
-        self.addresses.open(&self.cf, &listens, accept)?;
-        let cluster = self.main.cluster.resolve();
-        Ok(MainConf {
-            servers,
-            known: server_id::encode(&known),
-            listens,
-            zone_size: cluster.zone_size,
-            auto_pull: cluster.auto_pull,
-            auto_pull_port: cluster.auto_pull_port,
-            resolver: self.main.resolver.resolve(),
-            oclp_proc: self.main.oclp.resolve().proc,
-        })
-    }
-}
-
-fn resolve_server(id: String, server: &mut ServerBlock, main: &Scope) -> ServerConf {
-    server.scope.inherit(main);
-    let mut applications = HashMap::new();
-    for (name, scope) in &mut server.applications {
-        scope.inherit(&server.scope);
-        let app = AppConf {
-            name: name.clone(),
-            server_id: id.clone(),
-            live: scope.live.resolve(),
-            publish: scope.publish.resolve(),
-            access: scope.access.resolve(),
-            relay_networks: scope.relay_networks.resolve(),
-            limit: scope.limit.resolve(),
-            access_log: scope.log.resolve(),
-            resolver: scope.resolver.resolve(),
-            relay: scope.relay.resolve(),
-            oclp: scope.oclp.resolve(),
-        };
-        applications.insert(name.clone(), Rc::new(app));
-    }
-    let segments = |name: &Vec<u8>| name.split(|byte| *byte == b'/').count();
-    let depth = applications.keys().map(segments).max().unwrap_or_default();
-    ServerConf { id, session: server.scope.session.resolve(), applications, depth }
 }

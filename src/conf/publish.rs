@@ -1,6 +1,7 @@
 //! Several publishers of one stream.
 
 use super::directive::{flag, setting, Directive, MSA, ONE};
+use super::scope::settings;
 use super::value;
 
 settings! {
@@ -25,9 +26,9 @@ pub enum Conflict {
 
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
-    flag(c"publish_priority", MSA, "off", |s| &mut s.publish.priority),
+    flag(c"publish_priority", MSA, "off", |s| &mut s.of::<PublishScope>().priority),
     setting(c"publish_conflict", MSA, Some("reject"), ONE, |scope, args| {
         let names = [("reject", Conflict::Reject), ("replace", Conflict::Replace)];
-        value::once(&mut scope.publish.conflict, value::choice(args.first(), &names)?)
+        value::once(&mut scope.of::<PublishScope>().conflict, value::choice(args.first(), &names)?)
     }),
 ];

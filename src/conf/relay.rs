@@ -6,6 +6,7 @@ use rtmp_protocol::url::{Scheme, StreamUrl, UrlError};
 
 use super::directive::{accepted, any, setting, time, Directive, A, MSA, ONE, SOME};
 use super::parse::Parse;
+use super::scope::settings;
 use super::value::{self, Args, ConfError, Msec};
 use crate::variables::Template;
 
@@ -95,7 +96,7 @@ impl RelayUrl {
 pub const DIRECTIVES: &[Directive] = &[
     setting(c"push", A, None, SOME, |scope, args| {
         let line = RelayLine::read(args)?;
-        scope.relay.push.get_or_insert_default().push(Rc::new(line));
+        scope.of::<RelayScope>().push.get_or_insert_default().push(Rc::new(line));
         Ok(())
     }),
     any(c"pull", A, None, SOME, |parse, args| {
@@ -105,30 +106,33 @@ pub const DIRECTIVES: &[Directive] = &[
                 "a static \"pull\" must stand in an application that has a name",
             ));
         }
-        value::once(&mut parse.scope().relay.pull, Some(Rc::new(line)))
+        value::once(&mut parse.scope().of::<RelayScope>().pull, Some(Rc::new(line)))
     }),
-    time(c"pull_linger", MSA, "0s", |s| &mut s.relay.pull_linger),
+    time(c"pull_linger", MSA, "0s", |s| &mut s.of::<RelayScope>().pull_linger),
     setting(c"relay_redirects", MSA, Some("same_host"), ONE, |scope, args| {
         let words =
             [("any", Redirects::Any), ("same_host", Redirects::SameHost), ("off", Redirects::Off)];
-        value::once(&mut scope.relay.relay_redirects, value::choice(args.first(), &words)?)
+        value::once(
+            &mut scope.of::<RelayScope>().relay_redirects,
+            value::choice(args.first(), &words)?,
+        )
     }),
-    time(c"relay_buffer", MSA, "5s", |s| &mut s.relay.relay_buffer),
+    time(c"relay_buffer", MSA, "5s", |s| &mut s.of::<RelayScope>().relay_buffer),
     setting(c"failed_reconnect", MSA, Some("50ms"), ONE, |scope, args| {
-        value::once(&mut scope.relay.failed_reconnect, delay(args)?)
+        value::once(&mut scope.of::<RelayScope>().failed_reconnect, delay(args)?)
     }),
     setting(c"relay_reconnect", MSA, Some("3s"), ONE, |scope, args| {
-        value::once(&mut scope.relay.relay_reconnect, delay(args)?)
+        value::once(&mut scope.of::<RelayScope>().relay_reconnect, delay(args)?)
     }),
     setting(c"relay_timeout", MSA, Some("10s"), ONE, |scope, args| {
-        value::once(&mut scope.relay.relay_timeout, delay(args)?)
+        value::once(&mut scope.of::<RelayScope>().relay_timeout, delay(args)?)
     }),
-    time(c"relay_idle_timeout", MSA, "10s", |s| &mut s.relay.relay_idle_timeout),
+    time(c"relay_idle_timeout", MSA, "10s", |s| &mut s.of::<RelayScope>().relay_idle_timeout),
     setting(c"push_reconnect", MSA, None, ONE, |scope, args| {
-        value::once(&mut scope.relay.push_reconnect, Some(delay(args)?))
+        value::once(&mut scope.of::<RelayScope>().push_reconnect, Some(delay(args)?))
     }),
     setting(c"pull_reconnect", MSA, None, ONE, |scope, args| {
-        value::once(&mut scope.relay.pull_reconnect, Some(delay(args)?))
+        value::once(&mut scope.of::<RelayScope>().pull_reconnect, Some(delay(args)?))
     }),
     // in arut's module it ties a relay to the session that caused it; here it ends with the stream
     accepted(c"session_relay", MSA, "off", |word| value::flag(word).map(drop)),

@@ -5,8 +5,8 @@ use std::ptr::NonNull;
 use nginx_sys::ngx_resolver_t;
 
 use super::directive::{any, time, Directive, MS, SOME};
-use super::value;
-use super::Msec;
+use super::scope::settings;
+use super::value::{self, Msec};
 
 settings! {
     /// Name servers.
@@ -22,7 +22,7 @@ settings! {
 pub const DIRECTIVES: &[Directive] = &[
     any(c"resolver", MS, None, SOME, |parse, args| {
         let resolver = parse.cf.resolver(args.values())?;
-        value::once(&mut parse.scope().resolver.resolver, Some(resolver))
+        value::once(&mut parse.scope().of::<ResolverScope>().resolver, Some(resolver))
     }),
-    time(c"resolver_timeout", MS, "30s", |s| &mut s.resolver.timeout),
+    time(c"resolver_timeout", MS, "30s", |s| &mut s.of::<ResolverScope>().timeout),
 ];

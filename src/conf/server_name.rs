@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::directive::{any, Directive, S, SOME};
 use super::parse::Parse;
+use super::scope::Settings;
 use super::value::{self, Args, ConfError};
 use crate::nginx::parser::{Cf, Regex};
 
@@ -27,6 +28,12 @@ pub enum ServerName {
     Pattern(Vec<u8>, Rc<Regex>),
 }
 
+/// The names of a server, in the order of the file.
+#[derive(Default)]
+pub struct ServerNames(pub Vec<ServerName>);
+
+impl Settings for ServerNames {}
+
 impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -42,8 +49,7 @@ impl fmt::Display for ServerName {
 fn server_name(parse: &mut Parse, args: &Args<'_>) -> Result<(), ConfError> {
     for name in args.values() {
         let name = parse_name(&parse.cf, name)?;
-        let (_, server) = parse.server()?;
-        server.names.push(name);
+        parse.server()?.own::<ServerNames>().0.push(name);
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::access::Net;
 use super::directive::{accepted, flag, number, setting, size, time, Directive, MS, ONE, SOME};
+use super::scope::{settings, Scope};
 use super::value::{self, Args, ConfError, Msec};
-use super::Scope;
 
 settings! {
     /// How a client's connection is treated.
@@ -62,21 +62,21 @@ const ACK_WINDOWS: std::ops::RangeInclusive<u32> = 1..=i32::MAX as u32;
 
 /// The directives.
 pub const DIRECTIVES: &[Directive] = &[
-    time(c"timeout", MS, "1m", |s| &mut s.session.timeout),
-    time(c"ping", MS, "1m", |s| &mut s.session.ping),
-    time(c"ping_timeout", MS, "30s", |s| &mut s.session.ping_timeout),
-    time(c"handshake_timeout", MS, "10s", |s| &mut s.session.handshake_timeout),
+    time(c"timeout", MS, "1m", |s| &mut s.of::<SessionScope>().timeout),
+    time(c"ping", MS, "1m", |s| &mut s.of::<SessionScope>().ping),
+    time(c"ping_timeout", MS, "30s", |s| &mut s.of::<SessionScope>().ping_timeout),
+    time(c"handshake_timeout", MS, "10s", |s| &mut s.of::<SessionScope>().handshake_timeout),
     setting(c"first_command_timeout", MS, None, ONE, |scope, args| {
         let limit = value::time(args.first())?;
-        value::once(&mut scope.session.first_command_timeout, Some(limit))
+        value::once(&mut scope.of::<SessionScope>().first_command_timeout, Some(limit))
     }),
-    number(c"max_publishes", MS, "8", |s| &mut s.session.max_publishes, PUBLISHES),
-    number(c"max_streams", MS, "32", |s| &mut s.session.max_streams, CHUNK_STREAMS),
-    number(c"ack_window", MS, "5000000", |s| &mut s.session.ack_window, ACK_WINDOWS),
-    size(c"chunk_size", MS, "4096", |s| &mut s.session.chunk_size, CHUNK_SIZES),
-    size(c"max_message", MS, "16m", |s| &mut s.session.max_message, MESSAGE_SIZES),
-    flag(c"so_keepalive", MS, "off", |s| &mut s.session.so_keepalive),
-    flag(c"tcp_nodelay", MS, "on", |s| &mut s.session.tcp_nodelay),
+    number(c"max_publishes", MS, "8", |s| &mut s.of::<SessionScope>().max_publishes, PUBLISHES),
+    number(c"max_streams", MS, "32", |s| &mut s.of::<SessionScope>().max_streams, CHUNK_STREAMS),
+    number(c"ack_window", MS, "5000000", |s| &mut s.of::<SessionScope>().ack_window, ACK_WINDOWS),
+    size(c"chunk_size", MS, "4096", |s| &mut s.of::<SessionScope>().chunk_size, CHUNK_SIZES),
+    size(c"max_message", MS, "16m", |s| &mut s.of::<SessionScope>().max_message, MESSAGE_SIZES),
+    flag(c"so_keepalive", MS, "off", |s| &mut s.of::<SessionScope>().so_keepalive),
+    flag(c"tcp_nodelay", MS, "on", |s| &mut s.of::<SessionScope>().tcp_nodelay),
     setting(c"proxy_protocol_from", MS, None, SOME, proxy_protocol_from),
     // nothing of a live stream depends on how much a player buffers
     accepted(c"buflen", MS, "1s", |word| value::time(word).map(drop)),
@@ -84,7 +84,7 @@ pub const DIRECTIVES: &[Directive] = &[
 
 /// `proxy_protocol_from address|CIDR|unix:|all …`, any number of times.
 fn proxy_protocol_from(scope: &mut Scope, args: &Args<'_>) -> Result<(), ConfError> {
-    let nets = scope.session.proxy_protocol_from.get_or_insert_default();
+    let nets = scope.of::<SessionScope>().proxy_protocol_from.get_or_insert_default();
     for word in args.values() {
         nets.push(Net::parse(word).ok_or_else(|| ConfError::invalid(word, Net::MUST_BE))?);
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::nginx::parser::{self, Cf};
+use crate::variables::BadVariable;
 
 /// Milliseconds.
 pub type Msec = u64;
@@ -65,6 +66,12 @@ impl From<parser::Error> for ConfError {
             parser::Error::Because(reason) => ConfError::Other(reason),
             parser::Error::Logged => ConfError::Logged,
         }
+    }
+}
+
+impl From<BadVariable> for ConfError {
+    fn from(error: BadVariable) -> Self {
+        ConfError::Other(error.to_string())
     }
 }
 

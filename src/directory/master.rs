@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use shared_table::Class;
 
 use super::place::{self, Place};
-use crate::conf::parse::SERVERS;
+use crate::conf::finish::SERVERS;
 use crate::conf::MainConf;
 use crate::nginx::cycle::Cycle;
 use crate::nginx::{log, process, zone};
