@@ -10,7 +10,7 @@ use crate::output::Block;
 /// Bytes on their way to one subscriber: statuses and answers, sticky messages, the rest of a
 /// message behind which it goes on elsewhere.
 #[derive(Default)]
-pub(super) struct Head {
+pub(crate) struct Head {
     parts: VecDeque<Part>,
     /// How much of the first part is out.
     sent: usize,

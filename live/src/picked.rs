@@ -3,11 +3,11 @@
 /// Parts of one write: the kernel takes 1024, of which a part may need two.
 const MAX_RANGES: usize = 256;
 /// Packets that one subscriber looks at in a turn, when it comes or was behind.
-pub(super) const MAX_LOOKED_AT: u64 = 4096;
+pub(crate) const MAX_LOOKED_AT: u64 = 4096;
 
 /// Parts of a wire, in order.
 #[derive(Default)]
-pub(super) struct Picked {
+pub(crate) struct Picked {
     pub ranges: Vec<(u64, u64)>,
     /// The number of the first packet that was not looked at, unless it is live from then on.
     pub seq: u64,

@@ -1,7 +1,7 @@
 //! How a stream behaves.
 
+use crate::form::Form;
 use crate::metadata::Meta;
-use crate::wire::Form;
 
 /// How a stream behaves; times in milliseconds, sizes in bytes. The directives of the same names.
 #[derive(Clone, Debug)]

@@ -2,15 +2,15 @@
 
 use std::rc::{Rc, Weak};
 
+use crate::form::Form;
 use crate::head::Head;
 use crate::headers::Headers;
 use crate::media::{Kind, Media};
 use crate::output::Block;
-use crate::wire::Form;
 
 /// The sticky messages that somebody was sent last, for as long as it has not taken them.
 #[derive(Default)]
-pub(super) struct Stickies {
+pub(crate) struct Stickies {
     of: Needed,
     block: Weak<Block>,
     /// Where each message ends.
@@ -19,7 +19,7 @@ pub(super) struct Stickies {
 
 /// Which messages are needed.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Needed {
+pub(crate) struct Needed {
     /// Those of the packets from this number on.
     pub after: u64,
     /// They go in front of this packet.

@@ -5,10 +5,9 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::rc::Rc;
 
-use rtmp_protocol::{chunk, flv, message};
-
 use crate::cost;
-use crate::media::{Kind, Media};
+use crate::form::Form;
+use crate::media::Media;
 use crate::output::Block;
 
 /// The smallest block: a stream of 500 kbit/s fills four a second, so little of one is idle.
@@ -19,52 +18,6 @@ const MAX_BLOCK: usize = 128 * 1024;
 const FAST_MS: u64 = 100;
 /// A block that filled slower than this is followed by one of half the size.
 const SLOW_MS: u64 = 400;
-
-/// How a media message is put into bytes for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// RTMP chunks: absolute timestamps, one message stream, so all peers take the same bytes.
-    Rtmp { chunk_size: usize, stream_id: u32, to_publish: bool },
-    /// FLV tags.
-    Flv,
-}
-
-/// The name that makes a server keep metadata for later players (RTMP, section 7.1.3 data message).
-const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
-
-impl Form {
-    /// Whether it is for a server that is published to, which gets all that the source has said.
-    pub fn is_to_publish(self) -> bool {
-        matches!(self, Form::Rtmp { to_publish: true, .. })
-    }
-
-    /// Hands the encoding of `media`, whose payload comes in `parts`, to `put`, piece by piece.
-    pub fn encode(&self, media: &Media<'_>, put: impl FnMut(&[u8])) {
-        match *self {
-            Form::Rtmp { chunk_size, stream_id, to_publish } => {
-                let header = chunk::Header {
-                    csid: match media.kind {
-                        Kind::Audio => message::CSID_AUDIO,
-                        Kind::Video => message::CSID_VIDEO,
-                        Kind::Data => message::CSID_STATUS,
-                    },
-                    timestamp: media.timestamp,
-                    kind: media.kind.message_type(),
-                    stream_id,
-                };
-                if to_publish && media.is_metadata() {
-                    let wrapped = [SET_DATA_FRAME, media.payload].concat();
-                    chunk::encode(&header, &wrapped, chunk_size, put);
-                } else {
-                    chunk::encode(&header, media.payload, chunk_size, put);
-                }
-            }
-            Form::Flv => {
-                flv::encode(media.kind.message_type(), media.timestamp, media.payload, put)
-            }
-        }
-    }
-}
 
 /// An append-only log of bytes. Positions count from the stream's first byte and only grow.
 pub struct Wire {
@@ -111,21 +64,24 @@ impl Wire {
     fn put(&mut self, bytes: &[u8], now: u64) {
         let n = self.blocks.back().map_or(0, |(_, block)| block.append(bytes));
         self.end += n as u64;
-        if n < bytes.len() {
-            self.put_in_next(&bytes[n..], now);
+        match bytes.get(n..) {
+            None | Some([]) => (),
+            Some(rest) => self.put_in_next(rest, now),
         }
     }
 
     #[cold]
     fn put_in_next(&mut self, mut bytes: &[u8], now: u64) {
         while !bytes.is_empty() {
-            let n = self.next_block(now).append(bytes);
+            let block = self.next_block(now);
+            let n = block.append(bytes);
+            self.blocks.push_back((self.end, block));
             self.end += n as u64;
-            bytes = &bytes[n..];
+            bytes = bytes.get(n..).unwrap_or_default();
         }
     }
 
-    fn next_block(&mut self, now: u64) -> &Rc<Block> {
+    fn next_block(&mut self, now: u64) -> Rc<Block> {
         let took = now.saturating_sub(self.block_since);
         if !self.blocks.is_empty() && took < FAST_MS {
             self.block_size = (self.block_size * 2).min(MAX_BLOCK);
@@ -133,12 +89,10 @@ impl Wire {
             self.block_size = (self.block_size / 2).max(MIN_BLOCK);
         }
         self.block_since = now;
-        let block = match self.spare.take() {
+        match self.spare.take() {
             Some(block) if block.capacity() == self.block_size => block,
             _ => Rc::new(Block::new(self.block_size)),
-        };
-        self.blocks.push_back((self.end, block));
-        &self.blocks[self.blocks.len() - 1].1
+        }
     }
 
     /// The number of the oldest packet kept.
@@ -218,27 +172,11 @@ impl Wire {
         }
     }
 
-    /// Copies the payload of packet `seq`, that was appended as `media` (with its length).
+    /// Copies the payload of packet `seq`, which was appended as `packet` with a payload of `len` bytes.
     pub fn payload(&self, seq: u64, packet: &Media<'_>, len: usize, out: &mut Vec<u8>) {
         let mut encoded = Vec::with_capacity(len + 64);
         self.copy(self.start_of(seq), self.start_of(seq + 1), &mut encoded);
-        match self.form {
-            Form::Rtmp { chunk_size, stream_id, .. } => {
-                let header = chunk::Header {
-                    csid: message::CSID_VIDEO,
-                    timestamp: packet.timestamp,
-                    kind: packet.kind.message_type(),
-                    stream_id,
-                };
-                for range in chunk::payload_ranges(&header, len, chunk_size) {
-                    out.extend_from_slice(encoded.get(range).unwrap_or_default());
-                }
-            }
-            Form::Flv => {
-                let from = flv::TAG_HEADER;
-                out.extend_from_slice(encoded.get(from..from + len).unwrap_or_default());
-            }
-        }
+        self.form.decode(packet, len, &encoded, out);
     }
 
     /// Forgets the packets before number `seq`, and the blocks that hold nothing newer.
