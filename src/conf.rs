@@ -11,7 +11,6 @@ pub mod blocks;
 pub mod cluster;
 pub mod directive;
 pub mod finish;
-pub mod flv_live;
 pub mod limit;
 pub mod listen;
 pub mod live;

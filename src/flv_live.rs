@@ -3,45 +3,29 @@
 //! A player is an HTTP request that subscribes to a stream. Its answer begins when it is decided
 //! that it may play; the FLV begins with the first frames, which tell what there is in it.
 
-pub mod cors;
+mod cors;
+mod location;
+pub mod module;
 mod path;
 mod player;
 mod upgrade;
 mod websocket;
 
-use std::ptr::NonNull;
-
 use live::Key;
 use nginx_sys::{
-    ngx_http_request_t, ngx_int_t, NGX_DONE, NGX_HTTP_GET, NGX_HTTP_HEAD,
-    NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NOT_FOUND, NGX_HTTP_NO_CONTENT,
+    ngx_int_t, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_NO_CONTENT,
 };
 
-use crate::conf::flv_live::{of_request, FlvLive, Location};
 use crate::conf::{Place, ServerConf};
-use crate::nginx::guard::guard;
 use crate::nginx::http::Request;
 use crate::nginx::log;
 use crate::variables::argument;
 use crate::visit::{find_by_domain, Name, Visit, MAX_NAME};
-use player::Player;
+use location::{FlvLive, Location};
+use player::{Player, NOT_FOUND};
 use upgrade::Upgrade;
 
-/// The content handler of a location with `flv_live`.
-pub unsafe extern "C" fn ngx_rtmp_flv_live_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
-    let answer = guard("an HTTP-FLV request", || {
-        let r = NonNull::new(r)?;
-        // SAFETY: nginx calls with a live request, and `serve` holds it if it keeps it.
-        let (request, location) = unsafe { (Request::new(r), of_request(r.as_ptr())?) };
-        Some(match serve(request, location) {
-            Ok(()) => NGX_DONE as ngx_int_t,
-            Err(status) => status,
-        })
-    });
-    answer.flatten().unwrap_or(NO_MEMORY)
-}
-
-const NOT_FOUND: ngx_int_t = NGX_HTTP_NOT_FOUND as ngx_int_t;
 const NO_MEMORY: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 const METHODS: &[u8] = b"GET, HEAD, OPTIONS";
 

@@ -85,14 +85,15 @@ static mut ngx_rtmp_http_module: ngx_module_t = ngx_module_t {
 static mut HTTP: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: None,
     postconfiguration: None,
-    create_main_conf: Some(conf::flv_live::ngx_rtmp_http_create_main_conf),
+    create_main_conf: Some(flv_live::module::ngx_rtmp_http_create_main_conf),
     init_main_conf: None,
     create_srv_conf: None,
     merge_srv_conf: None,
-    create_loc_conf: Some(conf::flv_live::ngx_rtmp_http_create_loc_conf),
-    merge_loc_conf: Some(conf::flv_live::ngx_rtmp_http_merge_loc_conf),
+    create_loc_conf: Some(flv_live::module::ngx_rtmp_http_create_loc_conf),
+    merge_loc_conf: Some(flv_live::module::ngx_rtmp_http_merge_loc_conf),
 };
-static mut HTTP_COMMANDS: [ngx_command_t; conf::flv_live::COMMANDS] = conf::flv_live::commands();
+static mut HTTP_COMMANDS: [ngx_command_t; flv_live::module::COMMANDS] =
+    flv_live::module::commands();
 
 const fn name(name: &'static std::ffi::CStr) -> ngx_str_t {
     ngx_str_t { len: name.count_bytes(), data: name.as_ptr().cast_mut().cast() }

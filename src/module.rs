@@ -15,12 +15,12 @@ use nginx_sys::{
 use crate::conf::blocks;
 use crate::conf::directive::{Directive, Set};
 use crate::conf::finish::finish;
-use crate::conf::flv_live;
 use crate::conf::parse::Parse;
 use crate::conf::tables::{self, TABLES};
 use crate::conf::value::{Args, ConfError};
 use crate::conf::Listen;
 use crate::directory;
+use crate::flv_live;
 use crate::nginx::connection::Connection;
 use crate::nginx::cycle::Cycle;
 use crate::nginx::guard::guard;
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn ngx_rtmp_init_conf(
         // SAFETY: nginx calls with the cycle that it is setting up, whose configuration has been
         // parsed.
         let cycle = unsafe { Cycle::new(cycle) };
-        flv_live::bind_locations(cycle)?;
+        flv_live::module::bind_locations(cycle)?;
         worker::prepare(cycle)
     }))
 }

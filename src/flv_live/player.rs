@@ -7,13 +7,13 @@ use std::rc::{Rc, Weak};
 use live::{Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription};
 use nginx_sys::{
     ngx_int_t, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_HEAD,
-    NGX_HTTP_OK, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_TOO_MANY_REQUESTS,
+    NGX_HTTP_NOT_FOUND, NGX_HTTP_OK, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_TOO_MANY_REQUESTS,
 };
 use rtmp_protocol::flv;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::upgrade::Upgrade;
-use super::{websocket, NOT_FOUND};
+use super::websocket;
 use crate::directory;
 use crate::nginx::clock;
 use crate::nginx::event::Event;
@@ -37,6 +37,8 @@ const INPUT: usize = 1024;
 /// A client that sends faster than the loop turns does not keep the others waiting for longer than
 /// this many reads.
 const READS_A_TURN: u32 = 16;
+/// The status where there is no such stream.
+pub const NOT_FOUND: ngx_int_t = NGX_HTTP_NOT_FOUND as ngx_int_t;
 const TOO_MANY: ngx_int_t = NGX_HTTP_TOO_MANY_REQUESTS as ngx_int_t;
 /// The close code for 404: those from 4000 on are for applications (RFC 6455, 7.4.2).
 const NO_STREAM: CloseCode = CloseCode::Library(4404);
