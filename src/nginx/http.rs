@@ -22,6 +22,7 @@ use nginx_sys::{
 };
 
 use crate::nginx::address::{address_of, local_address, Address};
+use crate::nginx::clock;
 use crate::nginx::connection::is_tls;
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
@@ -654,6 +655,11 @@ unsafe extern "C" fn on_write(r: *mut ngx_http_request_t) {
         // SAFETY: nginx calls the handlers of a live request.
         unsafe {
             let wev = (*(*r).connection).write;
+            if (*wev).timedout() != 0 && clock::stood_still((*wev).timer.key as u64) {
+                // that the client has read meanwhile may be an event of the turns to come
+                (*wev).set_timedout(0);
+                ngx_add_timer(wev, clock::GRACE_MS as nginx_sys::ngx_msec_t);
+            }
             if (*wev).timedout() != 0 {
                 (*(*r).connection).set_timedout(1);
                 return request.finalize(NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t);

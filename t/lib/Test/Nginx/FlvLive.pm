@@ -19,11 +19,11 @@ use Test::Nginx::RTMP;
 
 # Starts nginx with the applications "live", and the HTTP server at port 8080 with
 # flv_live in "/".  The options are more lines: http, server (of http), location,
-# rtmp, app; and workers (1), shutdown (worker_shutdown_timeout, 1s).
+# rtmp, app, events; and workers (1), shutdown (worker_shutdown_timeout, 1s).
 sub flv_run {
 	my ($t, %options) = @_;
-	my ($http, $server, $location, $rtmp, $app)
-		= map { $_ // '' } @options{qw/ http server location rtmp app /};
+	my ($http, $server, $location, $rtmp, $app, $events)
+		= map { $_ // '' } @options{qw/ http server location rtmp app events /};
 	my $workers = $options{workers} // 1;
 	my $shutdown = $options{shutdown} // '1s';
 
@@ -36,6 +36,7 @@ worker_processes $workers;
 worker_shutdown_timeout $shutdown;
 
 events {
+    $events
 }
 
 http {
