@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
 # What one HTTP/2 connection can cause: with default limits, requests for streams that do not exist
-# are refused before they make us ask a scheduler and try an origin.
+# are refused before they make us ask a scheduler and try an origin, whatever lines there are.
 
 ###############################################################################
 
@@ -30,13 +30,15 @@ use Time::HiRes qw/ time /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->has(qw/http http_v2/)->plan(9);
+my $t = Test::Nginx->new()->has(qw/http http_v2/)->plan(12);
 
 # streams of one connection, as nginx allows by default, and how often that is done anew
 my $STREAMS = 128;
 my $ROUNDS = 3;
 # what rtmp_limit_attempts allows at once, and in a minute
-my $ATTEMPTS = 40;
+my $ATTEMPTS = 30;
+# what it may cause in so many seconds, of callbacks and of connections to an origin
+my ($SECONDS, $MOST) = (30, 300);
 
 my $oclp = oclp_server($t, port(8081));
 my $http2 = $t->has_version('1.25.1')
@@ -46,6 +48,7 @@ flv_run($t, workers => 2, app => 'cache_time 1s;',
 			live on;
 			oclp_play http://127.0.0.1:%%PORT_8081%%/play stage=start,done;
 			oclp_pull http://127.0.0.1:%%PORT_8081%%/pull stage=start,done;
+			oclp_stream http://127.0.0.1:%%PORT_8081%%/stream stage=start,done;
 		}
 		application lax {
 			live on;
@@ -54,10 +57,10 @@ flv_run($t, workers => 2, app => 'cache_time 1s;',
 		}',
 	http => "server { $http2 location / { flv_live %%PORT_1935%%; } }");
 
-# an origin that takes and drops everybody
-my $dropped = $t->testdir() . '/dropped';
+# an origin that takes and drops everybody; its port is chosen here, not in its process
+my ($dropped, $origin) = ($t->testdir() . '/dropped', port(8083));
 $t->run_daemon(sub {
-	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => port(8083),
+	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $origin,
 		Listen => 512, ReuseAddr => 1) or die "no origin: $!\n";
 	open my $out, '>>', $dropped or die;
 	$out->autoflush(1);
@@ -66,9 +69,9 @@ $t->run_daemon(sub {
 		close $client;
 	}
 });
-$t->waitforsocket('127.0.0.1:' . port(8083));
+$t->waitforsocket("127.0.0.1:$origin") or die;
 $oclp->answer('pull start', status => 302,
-	headers => [ Location => 'rtmp://127.0.0.1:' . port(8083) . '/x' ]);
+	headers => [ Location => "rtmp://127.0.0.1:$origin/x" ]);
 
 ###############################################################################
 
@@ -90,8 +93,32 @@ cmp_ok($count{200}, '<=', $allowed->(), 'no more are let in');
 cmp_ok($count{200}, '>=', $ATTEMPTS, 'and no less');
 wait_for { $oclp->requests('play done') >= $count{200} } 10;
 cmp_ok(scalar($oclp->requests('pull start')), '<=', $allowed->(), 'pulls that are asked for');
-cmp_ok(scalar($oclp->requests()), '<=', 4 * $allowed->(), 'requests in all');
+cmp_ok(scalar($oclp->requests()), '<=', 6 * $allowed->(), 'requests in all');
 cmp_ok(-s $dropped, '<=', $allowed->(), 'connections to the origin');
+
+# as slowly as it has to be to be let in as often as possible, also for streams that are there
+
+my $live = rtmp_connect(port(1935), 'edge');
+$live->publish('live');
+published($live);
+my ($before, $sent, $asked) = (-s $dropped, 0, scalar $oclp->requests());
+my ($slow, @waits) = h2_connect();
+$started = time();
+while (time() < $started + $SECONDS) {
+	my @ids = map { h2_get($slow, '/edge/' . (++$sent % 5 ? "slow-$sent" : 'live')) } 1 .. 2;
+	# late enough for the origin to be tried
+	push @waits, \@ids;
+	h2_reset($slow, @{shift @waits}) if @waits > 10;
+	my $next = time() + 0.2;
+	1 while $slow->receive($next);
+	$slow->{in} = '';
+}
+my $per = (time() - $started) / $SECONDS;
+my ($callbacks, $connections) = (scalar($oclp->requests()) - $asked, (-s $dropped) - $before);
+note("$sent requests in ", time() - $started, " s: $callbacks callbacks, $connections connections");
+cmp_ok($callbacks, '<=', $MOST * $per, "callbacks in $SECONDS seconds");
+cmp_ok($connections, '<=', $MOST * $per, "and connections to the origin");
+cmp_ok($connections, '>', 0, 'some are made');
 
 # another connection is not concerned, and another stream is seen from every worker
 

@@ -43,7 +43,7 @@ pub const DIRECTIVES: &[Directive] = &[
     setting(c"rtmp_limit_names", MSA, Some("off"), ONE, |scope, args| {
         value::once(&mut scope.of::<LimitScope>().names, number_or_off(args.first())?)
     }),
-    setting(c"rtmp_limit_attempts", MSA, Some("40"), ONE, |scope, args| {
+    setting(c"rtmp_limit_attempts", MSA, Some("30"), ONE, |scope, args| {
         value::once(&mut scope.of::<LimitScope>().attempts, number_or_off(args.first())?)
     }),
 ];
