@@ -13,6 +13,7 @@ use Digest::SHA qw/ sha1_base64 /;
 use Time::HiRes qw/ time /;
 
 use Test::Nginx;
+use Test::Nginx::Process;
 use Test::Nginx::FLV;
 use Test::Nginx::Live qw/ video_header audio_header key_frame inter_frame audio_frame /;
 use Test::Nginx::RTMP;
@@ -58,6 +59,7 @@ http {
 
 rtmp {
     rtmp_auto_pull_port unix:%%TESTDIR%%/inner;
+    ${\patient()}
 
     server {
         listen 127.0.0.1:%%PORT_1935%%;

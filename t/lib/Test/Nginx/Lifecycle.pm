@@ -60,6 +60,7 @@ http {
 
 rtmp {
     rtmp_auto_pull_port unix:%%TESTDIR%%/inner;
+    ${\patient()}
     live on;
 
     server {

@@ -11,6 +11,7 @@ our @EXPORT = qw/ live_run publisher player video_header audio_header key_frame
 	inter_frame audio_frame /;
 
 use Test::Nginx;
+use Test::Nginx::Process;
 use Test::Nginx::RTMP;
 
 # Starts nginx with one worker and the application "live"; the options are more
@@ -33,6 +34,7 @@ events {
 
 rtmp {
     rtmp_auto_pull_port unix:%%TESTDIR%%/inner;
+    ${\patient()}
 
     server {
         listen 127.0.0.1:%%PORT_1935%%;

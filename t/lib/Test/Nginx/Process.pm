@@ -13,7 +13,7 @@ use strict;
 use base qw/ Exporter /;
 
 our @EXPORT = qw/
-	spawn spawn_sub wait_for wait_until worker_pids rss_kb fd_count cpu_seconds
+	spawn spawn_sub wait_for wait_until worker_pids rss_kb fd_count cpu_seconds patient
 /;
 
 use IO::Handle;
@@ -48,6 +48,14 @@ sub wait_until {
 		return $answer if $answer || time() > $deadline;
 		sleep($POLL);
 	}
+}
+
+# Directives for the rtmp block: limits of time that a test is not about, and its clients reach where
+# the machine is busy. Without those that the block has already.
+sub patient {
+	my ($block) = @_;
+	return join "\n    ", grep { my ($name) = /^(\w+)/; ($block // '') !~ /\b$name\b/ }
+		'first_command_timeout 0;', 'ping 0;';
 }
 
 ###############################################################################

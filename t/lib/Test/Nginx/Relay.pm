@@ -52,6 +52,7 @@ $http
 
 rtmp {
     rtmp_auto_pull_port unix:%%TESTDIR%%/inner;
+    ${\patient($rtmp)}
     relay_reconnect ${TIMEOUT}s;
     $rtmp
 

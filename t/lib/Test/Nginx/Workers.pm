@@ -41,6 +41,7 @@ events {
 
 rtmp {
     rtmp_auto_pull_port unix:%%TESTDIR%%/inner;
+    ${\patient($rtmp)}
     $rtmp
 
     server {
