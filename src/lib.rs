@@ -9,10 +9,10 @@ use nginx_sys::{
     NGX_CORE_MODULE, NGX_HTTP_MODULE,
 };
 
+mod access_log;
 mod conf;
 mod directory;
 mod flv_live;
-mod log;
 mod module;
 mod nginx;
 mod oclp;

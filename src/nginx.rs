@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod addresses;
+pub mod async_conn;
 pub mod clock;
 pub mod connection;
 pub mod cycle;
@@ -14,7 +15,6 @@ pub mod listening;
 pub mod log;
 pub mod module;
 pub mod parser;
-pub mod peer;
 pub mod process;
 pub mod proxy_protocol;
 pub mod random;

@@ -4,16 +4,16 @@
 mod audience;
 mod clients;
 mod feed;
-mod flv;
+mod flv_client;
+pub mod keep_up;
 pub mod loops;
 mod meta;
 mod pace;
 mod players;
 pub mod pull;
 pub mod push;
-pub mod reconnect;
 mod report;
-mod rtmp;
+mod rtmp_client;
 pub mod target;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,11 +21,12 @@ use std::rc::Rc;
 
 use crate::conf::relay::RelayLine;
 use crate::nginx::addresses;
-use crate::nginx::peer::AsyncConn;
+use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::resolver;
 use crate::visit::{limit, Visit};
+
 pub use audience::Seat;
-use reconnect::{Candidate, Decision, Failure, Refused, Targets};
+use keep_up::{Candidate, Decision, Failure, Refused, Targets};
 use target::Target;
 
 /// A worker starts.

@@ -662,7 +662,7 @@ impl Session {
         }
         let named = self.visit.borrow().as_ref().map(|visit| visit.app.clone());
         if let Some(app) = named.as_ref().or(self.client().map(|client| &client.app)) {
-            crate::log::access(app, self);
+            crate::access_log::write(app, self);
         }
         // the handler held the session; the connection closes with the last hold on it
         self.conn.clear_handler();

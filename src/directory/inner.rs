@@ -25,12 +25,12 @@ use super::proof::{self, Purpose};
 use super::socket::path;
 use super::{decode, encode, Interest, Remote};
 use crate::nginx::address::Address;
+use crate::nginx::async_conn::{self, AsyncConn};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
-use crate::nginx::peer::{self, AsyncConn};
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, Task};
 use crate::registry;
@@ -392,7 +392,7 @@ fn look_again_in_time() {
 async fn ask(key: &Key, from: Remote) -> io::Result<AsyncConn> {
     let path = path(from.pid).ok_or(io::ErrorKind::NotFound)?;
     let address = Address::Unix(path.into_os_string().into_encoded_bytes());
-    let conn = peer::connect(&address).await?;
+    let conn = async_conn::connect(&address).await?;
     let own = proof::nonce().ok_or(io::ErrorKind::Other)?;
     conn.write_all(&own).await?;
     let mut answer = [0; 2 * proof::SIZE];

@@ -10,8 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::nginx::address::Address;
+use crate::nginx::async_conn::{self, AsyncConn, ConnectError};
 use crate::nginx::clock;
-use crate::nginx::peer::{self, AsyncConn, ConnectError};
 use crate::nginx::task::sleep;
 
 /// How long an address may be silent before the next one is tried beside it, in milliseconds
@@ -95,7 +95,7 @@ struct Attempt {
 impl Attempt {
     fn new(address: SocketAddr) -> Self {
         let connecting: Connecting =
-            Box::pin(async move { peer::connect(&Address::Ip(address)).await });
+            Box::pin(async move { async_conn::connect(&Address::Ip(address)).await });
         Attempt { address, since: clock::now(), connecting: Some(connecting) }
     }
 

@@ -23,9 +23,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::conf::oclp::{Call, Callback};
 use crate::conf::ResolverConf;
 use crate::nginx::addresses;
+use crate::nginx::async_conn::{self, AsyncConn, ConnectError, Io};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
-use crate::nginx::peer::{self, AsyncConn, ConnectError, Io};
 use crate::nginx::process;
 use crate::nginx::resolver;
 use crate::nginx::task::{self, Task};
@@ -216,7 +216,7 @@ pub async fn get(
             }
             // the resolver may have run out of them meanwhile
             (Err(Error::Silence(silence)), None) => {
-                peer::room().map_err(Own::Connect)?;
+                async_conn::room().map_err(Own::Connect)?;
                 return Err(silence.into());
             }
             (result, _) => return result,
@@ -465,7 +465,7 @@ impl Server {
 impl Open {
     async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
         // a question of the resolver takes a connection, too, and would wait in vain without
-        peer::room().map_err(Own::Connect)?;
+        async_conn::room().map_err(Own::Connect)?;
         let host = callback.url.authority.host().as_bytes();
         let addresses =
             resolver::resolve(host, callback.url.port(), resolver.resolver, resolver.timeout)

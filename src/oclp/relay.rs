@@ -9,7 +9,7 @@ use super::request::{about_stream, Act};
 use super::told::Told;
 use crate::conf::oclp::{Call, Callback};
 use crate::registry;
-use crate::relay::reconnect::{Candidate, Decision, Failure, Lease, Targets};
+use crate::relay::keep_up::{Candidate, Decision, Failure, Lease, Targets};
 use crate::relay::target::{readable, Scheme, StreamUrl, Target};
 use crate::visit::{limit, Visit};
 

@@ -12,8 +12,8 @@ use super::players::{Player, Players};
 use super::pull;
 use crate::conf::Msec;
 use crate::directory;
+use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
-use crate::nginx::peer::AsyncConn;
 use crate::nginx::task::{self, sleep, Signal, Task};
 use crate::visit::Visit;
 

@@ -7,10 +7,10 @@ use live::{Kind, Media, Publication, Source, Stream};
 use rtmp_protocol::command;
 use rtmp_protocol::message;
 
+use super::keep_up::Failure;
 use super::pull::PRIORITY;
 use super::push;
-use super::reconnect::Failure;
-use super::rtmp;
+use super::rtmp_client::Message;
 use crate::nginx::clock;
 use crate::nginx::task::{sleep, Signal};
 use crate::visit::Visit;
@@ -91,7 +91,7 @@ impl Feed {
     }
 
     /// Takes an RTMP message of an origin: media, alone or in an aggregate.
-    pub fn message(&mut self, message: &rtmp::Message<'_>) -> Result<(), Failure> {
+    pub fn message(&mut self, message: &Message<'_>) -> Result<(), Failure> {
         match message.kind {
             message::AGGREGATE | message::DATA_AMF3 => self.wrapped(message),
             kind => self.media(kind, message.timestamp, message.payload),
@@ -100,7 +100,7 @@ impl Feed {
 
     /// Takes what is inside of an aggregate, or behind the mark of AMF3.
     #[cold]
-    fn wrapped(&mut self, message: &rtmp::Message<'_>) -> Result<(), Failure> {
+    fn wrapped(&mut self, message: &Message<'_>) -> Result<(), Failure> {
         if message.kind == message::DATA_AMF3 {
             return match command::amf0_of(message.payload, true) {
                 Ok(payload) => self.media(message::DATA, message.timestamp, payload),

@@ -6,8 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::keep_up::{keep_up, Candidate, Decision, Lasting, Relay, Stop, Targets};
 use super::push::Push;
-use super::reconnect::{keep_up, Candidate, Decision, Lasting, Relay, Stop, Targets};
 use super::target::Target;
 use crate::nginx::log;
 use crate::nginx::task::{self, Signal, Task};

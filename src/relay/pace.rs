@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use live::Key;
 
-use super::reconnect::Delays;
+use super::keep_up::Delays;
 use crate::conf::Msec;
 use crate::nginx::clock;
 

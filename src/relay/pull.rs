@@ -13,18 +13,19 @@ use live::{Change, Key, Stream};
 
 use super::audience::{self, Audience, Seat};
 use super::feed::{Feed, Flow};
+use super::flv_client::FlvClient;
+use super::keep_up::{attempt, Ended, Failure, Outcome, Refused, Relay, Targets};
 use super::loops::{self, MAX_HOPS};
 use super::pace::Pace;
 use super::players::{Choice, Player};
-use super::reconnect::{attempt, Ended, Failure, Outcome, Refused, Relay, Targets};
 use super::report::Report;
-use super::rtmp::{self, Role};
+use super::rtmp_client::{Role, RtmpClient};
 use super::target::{Scheme, Target};
-use super::{flv, Line};
+use super::Line;
 use crate::conf::{self, AppConf, Msec, ServerConf};
 use crate::directory::{self, Interest, SourceHold};
+use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
-use crate::nginx::peer::AsyncConn;
 use crate::nginx::process;
 use crate::nginx::task::{race, sleep};
 use crate::oclp::Scheduled;
@@ -200,8 +201,8 @@ struct Pull {
 
 /// A pull that the origin has consented to.
 enum Session {
-    Rtmp(rtmp::Peer, Feed),
-    Flv(flv::Client, Feed),
+    Rtmp(RtmpClient, Feed),
+    Flv(FlvClient, Feed),
 }
 
 impl Pull {
@@ -374,13 +375,13 @@ impl Relay for Pull {
         match target.scheme {
             Scheme::Rtmp => {
                 let buffer = visit.app.relay.relay_buffer;
-                let peer = rtmp::Peer::open(visit, target, Role::Play { buffer }).await?;
+                let peer = RtmpClient::open(visit, target, Role::Play { buffer }).await?;
                 self.opened(&peer.conn());
                 let peer = peer.established(|message| feed.message(message)).await;
                 Ok(Session::Rtmp(peer.map_err(Failure::when_asked)?, feed))
             }
             Scheme::Http => {
-                let client = flv::Client::open(visit, target).await?;
+                let client = FlvClient::open(visit, target).await?;
                 self.opened(&client.conn());
                 Ok(Session::Flv(client, feed))
             }

@@ -16,14 +16,14 @@ use rtmp_protocol::message;
 
 use super::clients::Clients;
 use super::feed::Flow;
+use super::keep_up::{keep_up, Failure, Lasting, Relay, Stop, Targets};
 use super::meta::Meta;
-use super::reconnect::{keep_up, Failure, Lasting, Relay, Stop, Targets};
-use super::rtmp::{self, Role};
+use super::rtmp_client::{self, Role, RtmpClient};
 use super::target::Target;
 use super::Line;
 use crate::conf::Msec;
+use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
-use crate::nginx::peer::AsyncConn;
 use crate::nginx::task::{self, patience, race, Signal, Task};
 use crate::oclp::Scheduled;
 use crate::registry;
@@ -181,7 +181,7 @@ impl Relay for Push {
     }
 
     async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Session, Failure> {
-        let peer = rtmp::Peer::open(visit, target, Role::Publish).await?;
+        let peer = RtmpClient::open(visit, target, Role::Publish).await?;
         let peer = peer.established(|_| Ok(())).await?;
         Ok(Session::new(peer, &self.stream, visit, target))
     }
@@ -201,7 +201,7 @@ impl Relay for Push {
 
 /// An established push. Dropped, the other server is told that the stream ends.
 pub(super) struct Session {
-    peer: RefCell<Option<rtmp::Peer>>,
+    peer: RefCell<Option<RtmpClient>>,
     conn: Rc<AsyncConn>,
     out: Rc<Out>,
     subscription: RefCell<Option<Subscription>>,
@@ -251,7 +251,7 @@ impl Sink for Out {
 }
 
 impl Session {
-    fn new(peer: rtmp::Peer, stream: &Rc<Stream>, visit: &Visit, target: &Target) -> Self {
+    fn new(peer: RtmpClient, stream: &Rc<Stream>, visit: &Visit, target: &Target) -> Self {
         let conn = peer.conn();
         let out = Rc::new(Out {
             conn: conn.clone(),
@@ -314,13 +314,13 @@ impl Session {
     }
 
     /// Reads what the server says; answers go between the messages of the stream.
-    async fn answers(&self, peer: &mut rtmp::Peer) -> Failure {
+    async fn answers(&self, peer: &mut RtmpClient) -> Failure {
         let reply = |bytes: &[u8]| match &*self.subscription.borrow() {
-            Some(subscription) => subscription.send(bytes, rtmp::MAX_UNSENT, clock::now()),
+            Some(subscription) => subscription.send(bytes, rtmp_client::MAX_UNSENT, clock::now()),
             None => true,
         };
         peer.messages(reply, |message| match message.kind {
-            message::COMMAND | message::COMMAND_AMF3 => rtmp::refusal(message),
+            message::COMMAND | message::COMMAND_AMF3 => rtmp_client::refusal(message),
             _ => Ok(None::<()>),
         })
         .await
@@ -339,7 +339,7 @@ impl Drop for Session {
         let mut rest = subscription.finish();
         if self.out.ended.borrow().is_none() {
             rest.extend_from_slice(&self.farewell);
-            rtmp::close(self.conn.clone(), rest);
+            rtmp_client::close(self.conn.clone(), rest);
         }
     }
 }

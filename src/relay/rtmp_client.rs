@@ -19,12 +19,12 @@ pub use rtmp_protocol::chunk::Message;
 
 use super::connect;
 use super::feed::Feed;
-use super::reconnect::{Failure, Refused};
+use super::keep_up::{Failure, Refused};
 use super::target::Target;
 use crate::conf::{Msec, ServerConf};
+use crate::nginx::async_conn::{AsyncConn, Reader};
 use crate::nginx::clock;
 use crate::nginx::guard::guard;
-use crate::nginx::peer::{AsyncConn, Reader};
 use crate::nginx::random;
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, patience, race, sleep, timeout, Signal};
@@ -69,7 +69,7 @@ pub enum Role {
 }
 
 /// The other end of a connection that we opened, after the handshake.
-pub struct Peer {
+pub struct RtmpClient {
     conn: Rc<AsyncConn>,
     reader: ChunkReader,
     /// What is read into, the worker's.
@@ -102,15 +102,15 @@ struct Heard {
     last: Rc<Cell<u64>>,
 }
 
-impl Peer {
+impl RtmpClient {
     /// Connects to `target`, and asks to publish or play there. What it answers is for
-    /// [`Peer::established`].
+    /// [`RtmpClient::established`].
     pub async fn open(visit: &Visit, target: &Target, role: Role) -> Result<Self, Failure> {
         if target.name.contains(&b'?') {
             return Err(Failure::new("its name holds a \"?\", where RTMP begins the query"));
         }
         let conn = connect(visit, target).await?;
-        let peer = Peer::new(conn, &visit.server, role);
+        let peer = RtmpClient::new(conn, &visit.server, role);
         peer.ask(visit, target).await.map_err(Failure::when_asked)
     }
 
@@ -158,7 +158,7 @@ impl Peer {
     }
 
     fn new(conn: AsyncConn, server: &ServerConf, role: Role) -> Self {
-        Peer {
+        RtmpClient {
             conn: Rc::new(conn),
             reader: ChunkReader::new(Limits {
                 max_streams: server.max_streams,
@@ -431,7 +431,7 @@ fn cost(message: &Message<'_>) -> u32 {
 /// An established play. Messages are handled within the event that brings them: each stands for
 /// all players behind it.
 struct Inlet {
-    source: RefCell<(Peer, Feed)>,
+    source: RefCell<(RtmpClient, Feed)>,
     unsent: Rc<Unsent>,
     ended: RefCell<Option<Failure>>,
     /// It has ended, or goes on reading in the next turn of the loop.
@@ -439,7 +439,7 @@ struct Inlet {
 }
 
 impl Inlet {
-    fn open(peer: Peer, feed: Feed, unsent: Rc<Unsent>) -> Rc<Self> {
+    fn open(peer: RtmpClient, feed: Feed, unsent: Rc<Unsent>) -> Rc<Self> {
         let conn = peer.conn();
         let inlet = Rc::new(Inlet {
             source: RefCell::new((peer, feed)),

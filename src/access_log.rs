@@ -7,7 +7,7 @@ use crate::variables::Vars;
 
 /// Writes the session `vars` to the logs of its application. To be called once, at its end, and
 /// not for relays.
-pub fn access(app: &AppConf, vars: &dyn Vars) {
+pub fn write(app: &AppConf, vars: &dyn Vars) {
     for target in &app.access_log {
         let format = &target.format;
         let put = escape::writer(format.escape);

@@ -18,12 +18,12 @@ use rtmp_protocol::url::Redirect;
 
 use super::connect;
 use super::feed::Feed;
-use super::reconnect::{Failure, Refused};
+use super::keep_up::{Failure, Refused};
 use super::target::{readable, Target};
 use crate::conf::relay::Redirects;
 use crate::conf::Msec;
+use crate::nginx::async_conn::{AsyncConn, Io};
 use crate::nginx::clock;
-use crate::nginx::peer::{AsyncConn, Io};
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, patience, race, Task};
 use crate::visit::Visit;
@@ -52,7 +52,7 @@ const PATH: &AsciiSet = &QUERY
     .add(b'}');
 
 /// An answer that is being read.
-pub struct Client {
+pub struct FlvClient {
     conn: Rc<AsyncConn>,
     body: Incoming,
     reader: FlvReader,
@@ -65,7 +65,7 @@ pub struct Client {
     _driver: Task,
 }
 
-impl Client {
+impl FlvClient {
     /// Asks for the stream. Anything but 200 and an unencoded body is a failure.
     pub async fn open(visit: &Visit, target: &Target) -> Result<Self, Failure> {
         let mut target = target.clone();
@@ -90,7 +90,7 @@ impl Client {
                     if head.headers.contains_key(CONTENT_ENCODING) {
                         return Err(Failure::new("the answer is encoded, though not asked for"));
                     }
-                    return Ok(Client {
+                    return Ok(FlvClient {
                         conn,
                         body,
                         reader: FlvReader::new(visit.server.max_message),
