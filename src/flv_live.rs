@@ -20,8 +20,8 @@ use nginx_sys::{
 use crate::conf::{Place, ServerConf};
 use crate::nginx::http::Request;
 use crate::nginx::log;
+use crate::stream_request::{find_by_domain, Name, StreamRequest, MAX_NAME};
 use crate::variables::argument;
-use crate::visit::{find_by_domain, Name, Visit, MAX_NAME};
 use location::{FlvLive, Location};
 use player::{Player, NOT_FOUND};
 use upgrade::Upgrade;
@@ -53,8 +53,8 @@ fn serve(request: Request, location: &Location) -> Result<(), ngx_int_t> {
         }
         refused.status
     })?;
-    let visit = visit_of(&request, flv_live).ok_or(NOT_FOUND)?;
-    let player = Player::new(request.clone(), visit, upgrade);
+    let stream_request = stream_request_of(&request, flv_live).ok_or(NOT_FOUND)?;
+    let player = Player::new(request.clone(), stream_request, upgrade);
     if !request.hold(player.clone()) {
         return Err(NO_MEMORY);
     }
@@ -63,7 +63,7 @@ fn serve(request: Request, location: &Location) -> Result<(), ngx_int_t> {
 }
 
 /// The stream that a request is for. `None`: there is no such stream.
-fn visit_of(request: &Request, location: &FlvLive) -> Option<Visit> {
+fn stream_request_of(request: &Request, location: &FlvLive) -> Option<StreamRequest> {
     let (args, host, hops) = (request.args(), request.host(), hops(request));
     // an IPv6 address stands in brackets there
     let domain = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(&host);
@@ -95,7 +95,7 @@ fn visit_of(request: &Request, location: &FlvLive) -> Option<Visit> {
     }
     let scheme = if request.is_tls() { "https" } else { "http" };
     let tc_url = [scheme.as_bytes(), b"://", &host, b"/", app].concat();
-    Some(Visit {
+    Some(StreamRequest {
         app: conf,
         key: Key { server: server.id.as_str().into(), app: app.into(), name: name.into() },
         server,

@@ -19,8 +19,8 @@ mod oclp;
 mod registry;
 mod relay;
 mod session;
+mod stream_request;
 mod variables;
-mod visit;
 mod worker;
 
 // nginx's symbols exist only inside nginx

@@ -20,7 +20,7 @@ use crate::conf::oclp::{Callback, Fail};
 use crate::conf::MainConf;
 use crate::nginx::log;
 use crate::nginx::task;
-use crate::visit::{Refusal, Visit};
+use crate::stream_request::{Refusal, StreamRequest};
 use notice::{Answer, Notice};
 pub use relay::Scheduled;
 use stream::Staying;
@@ -45,19 +45,19 @@ pub struct Admitted {
 }
 
 /// Asks whether the client may publish.
-pub async fn publish(visit: &Rc<Visit>) -> Result<Admitted, Refusal> {
-    admit(&visit.app.oclp.publish, visit).await
+pub async fn publish(request: &Rc<StreamRequest>) -> Result<Admitted, Refusal> {
+    admit(&request.app.oclp.publish, request).await
 }
 
 /// Asks whether the client may play.
-pub async fn play(visit: &Rc<Visit>) -> Result<Admitted, Refusal> {
-    admit(&visit.app.oclp.play, visit).await
+pub async fn play(request: &Rc<StreamRequest>) -> Result<Admitted, Refusal> {
+    admit(&request.app.oclp.play, request).await
 }
 
 impl Admitted {
     /// The client is in the stream.
-    pub fn enter_stream(&mut self, visit: &Rc<Visit>) {
-        self.staying = stream::enter(visit);
+    pub fn enter_stream(&mut self, request: &Rc<StreamRequest>) {
+        self.staying = stream::enter(request);
     }
 }
 
@@ -69,18 +69,21 @@ impl Drop for Admitted {
     }
 }
 
-async fn admit(line: &Option<Rc<Callback>>, visit: &Rc<Visit>) -> Result<Admitted, Refusal> {
+async fn admit(
+    line: &Option<Rc<Callback>>,
+    request: &Rc<StreamRequest>,
+) -> Result<Admitted, Refusal> {
     let Some(callback) = line else { return Ok(Admitted::default()) };
-    let fail = visit.app.oclp.fail;
-    let decided = ask(Notice::new(callback, visit), move |notice, answer| {
+    let fail = request.app.oclp.fail;
+    let decided = ask(Notice::new(callback, request), move |notice, answer| {
         let updates = admission(&answer, fail)?;
         if let Answer::None = answer {
-            let (call, visit) = (notice.callback.call.name(), &notice.visit);
+            let (call, request) = (notice.callback.call.name(), &notice.request);
             log::error!(
                 log::cycle(),
                 "rtmp: {call} of \"{}\" is let in unchecked, as \"oclp_fail\" says, client: {}",
-                visit.key,
-                String::from_utf8_lossy(&visit.remote_addr),
+                request.key,
+                String::from_utf8_lossy(&request.remote_addr),
             );
         }
         let mut told = Told::new(notice);

@@ -23,8 +23,7 @@ use crate::conf::relay::RelayLine;
 use crate::nginx::addresses;
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::resolver;
-use crate::visit::{limit, Visit};
-
+use crate::stream_request::{limit, StreamRequest};
 pub use audience::Seat;
 use keep_up::{Candidate, Decision, Failure, Refused, Targets};
 use target::Target;
@@ -47,10 +46,10 @@ pub struct Line {
 }
 
 impl Line {
-    /// Its targets for the stream of `visit`; those that its values leave valid.
-    fn targets(&self, visit: &Visit) -> Vec<Target> {
+    /// Its targets for the stream of `request`; those that its values leave valid.
+    fn targets(&self, request: &StreamRequest) -> Vec<Target> {
         let urls = self.line.urls.iter();
-        urls.filter_map(|url| Target::of_line(&self.line, url, visit, self.pull)).collect()
+        urls.filter_map(|url| Target::of_line(&self.line, url, request, self.pull)).collect()
     }
 }
 
@@ -60,13 +59,13 @@ impl Targets for Line {
         format!("{:p}", self.line)
     }
 
-    async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
+    async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision {
         if self.pull {
-            if let Err(why) = limit::attempt(visit, limit::Attempt::Pull) {
+            if let Err(why) = limit::attempt(request, limit::Attempt::Pull) {
                 return Decision::Failed(Failure::new(why));
             }
         }
-        let targets = self.targets(visit).into_iter();
+        let targets = self.targets(request).into_iter();
         let candidates: Vec<_> =
             targets.map(|target| Candidate { target, lease: Box::new(()) }).collect();
         match candidates.is_empty() {
@@ -80,8 +79,8 @@ impl Targets for Line {
 }
 
 /// Resolves the host of `target` and connects to one of its addresses.
-async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
-    let connected = try_to_connect(visit, target).await;
+async fn connect(request: &StreamRequest, target: &Target) -> Result<AsyncConn, Failure> {
+    let connected = try_to_connect(request, target).await;
     match target.by_others {
         // the host may be the client's own
         true => connected.map_err(Failure::when_asked),
@@ -89,18 +88,18 @@ async fn connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
     }
 }
 
-async fn try_to_connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Failure> {
-    let conf = &visit.app.resolver;
+async fn try_to_connect(request: &StreamRequest, target: &Target) -> Result<AsyncConn, Failure> {
+    let conf = &request.app.resolver;
     let addresses = resolver::resolve(&target.host, target.port, conf.resolver, conf.timeout).await;
     let mut addresses = addresses.map_err(|error| {
         let host = String::from_utf8_lossy(&target.host);
         Failure::new(format!("\"{host}\" is not resolved: {error}"))
     })?;
     if target.by_others {
-        permit(visit, target, &mut addresses)?;
+        permit(request, target, &mut addresses)?;
     }
     let found = addresses.len();
-    addresses.retain(|address| !loops::is_self(target, *address, visit));
+    addresses.retain(|address| !loops::is_self(target, *address, request));
     if found > 0 && addresses.is_empty() {
         let host = String::from_utf8_lossy(&target.host);
         return Err(Failure::new(format!("{host} is this very stream here")));
@@ -112,9 +111,13 @@ async fn try_to_connect(visit: &Visit, target: &Target) -> Result<AsyncConn, Fai
 }
 
 /// Keeps those addresses that a relay may go to whose host others than the configuration have named.
-fn permit(visit: &Visit, target: &Target, addresses: &mut Vec<SocketAddr>) -> Result<(), Failure> {
+fn permit(
+    request: &StreamRequest,
+    target: &Target,
+    addresses: &mut Vec<SocketAddr>,
+) -> Result<(), Failure> {
     let first = addresses.first().map(meant);
-    addresses.retain(|address| visit.app.may_relay_to(meant(address)));
+    addresses.retain(|address| request.app.may_relay_to(meant(address)));
     match first {
         Some(first) if addresses.is_empty() => Err(Failure::new(format!(
             "\"{}\" is at {first}, where relay_allow and relay_deny let no relay go",

@@ -30,7 +30,7 @@ use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
 use crate::nginx::share::{self, Share, READS_A_TURN};
 use crate::nginx::task::Task;
-use crate::visit::{join, Publishing, Visit, MAX_NAME};
+use crate::stream_request::{join, Publishing, StreamRequest, MAX_NAME};
 use streams::{MessageStream, MessageStreams, Role};
 
 /// What is read at once. All sessions of a worker share the buffer, since each message is used up
@@ -184,7 +184,7 @@ pub struct Session {
     reason: RefCell<String>,
     asked: RefCell<Asked>,
     /// What the client publishes or plays, or did last.
-    visit: RefCell<Option<Rc<Visit>>>,
+    stream_request: RefCell<Option<Rc<StreamRequest>>>,
     /// What the client is allowed is being decided; its input waits.
     decision: RefCell<Option<Task>>,
     /// The session is about to end.
@@ -266,7 +266,7 @@ impl Session {
                 command: Cell::new("NONE"),
                 reason: RefCell::default(),
                 asked: RefCell::default(),
-                visit: RefCell::default(),
+                stream_request: RefCell::default(),
                 decision: RefCell::default(),
                 ending: RefCell::default(),
                 buffer: BUFFER.with(Rc::clone),
@@ -571,12 +571,12 @@ impl Session {
     }
 
     /// Takes note of the stream that the client asks for.
-    fn visit(
+    fn stream_request(
         &self,
         stream: &MessageStream,
         name: &[u8],
         args: Vec<u8>,
-    ) -> Result<Rc<Visit>, &'static str> {
+    ) -> Result<Rc<StreamRequest>, &'static str> {
         let client = self.client().ok_or("not connected")?;
         self.times.asked();
         let connect = &client.connect;
@@ -588,7 +588,7 @@ impl Session {
             return Err("the name is too long");
         }
         stream.app.replace(Some(conf.clone()));
-        let visit = Rc::new(Visit {
+        let stream_request = Rc::new(StreamRequest {
             server: client.server.clone(),
             app: conf,
             key: Key {
@@ -611,8 +611,8 @@ impl Session {
             hops: connect.hops,
             via: connect.via.clone(),
         });
-        self.visit.replace(Some(visit.clone()));
-        Ok(visit)
+        self.stream_request.replace(Some(stream_request.clone()));
+        Ok(stream_request)
     }
 
     /// Ends the session when what is unsent has been taken, and the client has closed its side.
@@ -660,7 +660,8 @@ impl Session {
             stream.telling.take();
             drop(stream.role.take());
         }
-        let named = self.visit.borrow().as_ref().map(|visit| visit.app.clone());
+        let named =
+            self.stream_request.borrow().as_ref().map(|stream_request| stream_request.app.clone());
         if let Some(app) = named.as_ref().or(self.client().map(|client| &client.app)) {
             crate::access_log::write(app, self);
         }

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode;
 
-use crate::visit::join;
+use crate::stream_request::join;
 
 /// The path of the stream that `path` is for, without one `.flv`. With `app`, a path that does not
 /// begin with it names a stream by its last segment.

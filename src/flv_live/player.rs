@@ -21,7 +21,7 @@ use crate::nginx::http::{Head, Request, Responder};
 use crate::nginx::log;
 use crate::nginx::task::{self, Task};
 use crate::registry;
-use crate::visit::{self, Playing, Refusal, Visit};
+use crate::stream_request::{self, Playing, Refusal, StreamRequest};
 
 /// What is handed to nginx at once. A client that stops reading holds this much, and the blocks
 /// that it lies in; the rest waits in the stream, which all its players share.
@@ -58,7 +58,7 @@ fn changed(stream: &Rc<Stream>, change: Change) {
         return;
     }
     for player in WAITING.take().iter().filter_map(Weak::upgrade) {
-        match player.visit.key == *stream.key() {
+        match player.stream_request.key == *stream.key() {
             true => player.soon.post(),
             false => WAITING.with_borrow_mut(|waiting| waiting.push(player.this.clone())),
         }
@@ -118,7 +118,7 @@ enum Why {
 pub struct Player {
     request: Request,
     this: Weak<Player>,
-    visit: Rc<Visit>,
+    stream_request: Rc<StreamRequest>,
     wrap: Wrap,
     /// What the client is allowed is being decided.
     decision: RefCell<Option<Task>>,
@@ -135,7 +135,11 @@ pub struct Player {
 }
 
 impl Player {
-    pub fn new(request: Request, visit: Visit, upgrade: Option<Upgrade>) -> Rc<Self> {
+    pub fn new(
+        request: Request,
+        stream_request: StreamRequest,
+        upgrade: Option<Upgrade>,
+    ) -> Rc<Self> {
         Rc::new_cyclic(|this: &Weak<Player>| {
             let call = |f: fn(&Rc<Player>)| {
                 let this = this.clone();
@@ -149,7 +153,7 @@ impl Player {
                 wrap: Wrap::of(upgrade),
                 request,
                 this: this.clone(),
-                visit: Rc::new(visit),
+                stream_request: Rc::new(stream_request),
                 decision: RefCell::default(),
                 playing: RefCell::default(),
                 progress: Cell::new(Progress::Undecided),
@@ -170,14 +174,14 @@ impl Player {
             if player.request.client_gone() {
                 return player.request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
             }
-            let visit = &player.visit;
+            let stream_request = &player.stream_request;
             if player.request.method() == NGX_HTTP_HEAD as usize {
-                return match visit::may_play(visit).await {
+                return match stream_request::may_play(stream_request).await {
                     Ok(_) => player.begin(),
                     Err(refusal) => player.refuse(refusal),
                 };
             }
-            match visit::play(visit).await {
+            match stream_request::play(stream_request).await {
                 Ok(playing) => player.join(playing),
                 Err(refusal) => player.refuse(refusal),
             }
@@ -241,12 +245,13 @@ impl Player {
     /// the player is let in nevertheless.
     fn decided(&self, stream: &Stream) -> Result<(), Option<u64>> {
         let Some(since) = self.unfed.get() else { return Ok(()) };
-        if !self.visit.app.live.idle_streams {
+        if !self.stream_request.app.live.idle_streams {
             // a pull is tried, and may find nothing
             return Err(None);
         }
-        let Some(callback) = &self.visit.app.oclp.pull else { return Ok(()) };
-        let published = directory::source(&self.visit.key).is_some_and(|other| other.priority >= 0);
+        let Some(callback) = &self.stream_request.app.oclp.pull else { return Ok(()) };
+        let published =
+            directory::source(&self.stream_request.key).is_some_and(|other| other.priority >= 0);
         let until = since + callback.timeout;
         match published || stream.is_decided() || clock::now() >= until {
             true => Ok(()),
@@ -396,14 +401,14 @@ impl Player {
 
     fn arm_timer(&self) {
         let now = clock::now();
-        let idle = self.visit.app.live.idle_timeout;
+        let idle = self.stream_request.app.live.idle_timeout;
         let given_up = self.unfed.get().filter(|_| idle > 0).map(|since| since + idle);
         let next = given_up.into_iter().chain(self.look_at.get()).min();
         self.timer.set_timer(next.map_or(IDLE_MS, |at| at.saturating_sub(now).min(IDLE_MS)));
     }
 
     fn tick(self: &Rc<Self>) {
-        let idle = self.visit.app.live.idle_timeout;
+        let idle = self.stream_request.app.live.idle_timeout;
         let over = |since: &u64| idle > 0 && clock::now() >= since + idle;
         if let Some(since) = self.unfed.get().filter(over) {
             if !clock::stood_still(since + idle) {
@@ -418,7 +423,11 @@ impl Player {
 
     fn log(&self, what: std::fmt::Arguments<'_>) {
         if let Some(log) = self.request.log() {
-            log::info!(log, "rtmp: HTTP-FLV player {what}, stream: \"{}\"", self.visit.key);
+            log::info!(
+                log,
+                "rtmp: HTTP-FLV player {what}, stream: \"{}\"",
+                self.stream_request.key
+            );
         }
     }
 }
@@ -451,7 +460,7 @@ impl Sink for Player {
         let Wrap::Body = self.wrap else { return None };
         let (socket, chunked) = self.request.socket()?;
         let framing = if chunked { Framing::Chunked } else { Framing::Plain };
-        Some(Direct { socket, framing, relay: self.visit.hops > 0 })
+        Some(Direct { socket, framing, relay: self.stream_request.hops > 0 })
     }
 
     fn sent(&self, bytes: u64) {
@@ -473,7 +482,7 @@ impl Sink for Player {
 
     fn source(&self, on_air: bool) {
         self.unfed.set((!on_air).then(clock::now));
-        if !on_air && !self.visit.awaits_source() {
+        if !on_air && !self.stream_request.awaits_source() {
             return self.end_soon(Why::Unpublished);
         }
         if on_air {

@@ -12,13 +12,13 @@ use super::turn::{Subject, Turn, PATIENCE};
 use crate::conf::oclp::Callback;
 use crate::nginx::log;
 use crate::nginx::task;
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// A line, and the client it is applied to. For a stream or a relay that is the one that caused it.
 #[derive(Clone)]
 pub struct Notice {
     pub callback: Rc<Callback>,
-    pub visit: Rc<Visit>,
+    pub request: Rc<StreamRequest>,
 }
 
 /// What the server answered to a start, as far as it makes a difference.
@@ -47,13 +47,13 @@ pub struct Redirect {
 }
 
 impl Notice {
-    pub fn new(callback: &Rc<Callback>, visit: &Rc<Visit>) -> Self {
-        Notice { callback: callback.clone(), visit: visit.clone() }
+    pub fn new(callback: &Rc<Callback>, request: &Rc<StreamRequest>) -> Self {
+        Notice { callback: callback.clone(), request: request.clone() }
     }
 
     /// What this is about.
     pub fn subject(&self) -> Subject {
-        Subject::new(&self.callback, &self.visit.key)
+        Subject::new(&self.callback, &self.request.key)
     }
 
     /// Waits until nobody else tells the server of the same; `None` if that makes no difference.
@@ -105,25 +105,25 @@ impl Notice {
         act: Act,
         left: impl Future<Output = ()>,
     ) -> Result<client::Answer, Error> {
-        let Notice { callback, visit } = self;
-        let target = about_stream(callback, act, &**visit);
-        let resolver = &visit.app.resolver;
+        let Notice { callback, request } = self;
+        let target = about_stream(callback, act, &**request);
+        let resolver = &request.app.resolver;
         let result = client::get(callback, resolver, &target, left).await;
         self.log(act, &result);
         result
     }
 
     fn log(&self, act: Act, result: &Result<client::Answer, Error>) {
-        let Notice { callback, visit } = self;
+        let Notice { callback, request } = self;
         // as nginx begins the lines of a connection's log
         let what = format_args!(
             "*{} rtmp: oclp_{} {} of \"{}\", server: {}, client: {}",
-            visit.connection,
+            request.connection,
             callback.call.name(),
             act.name(),
-            visit.key,
+            request.key,
             callback.url.authority,
-            String::from_utf8_lossy(&visit.remote_addr),
+            String::from_utf8_lossy(&request.remote_addr),
         )
         .to_string();
         let log = log::cycle();

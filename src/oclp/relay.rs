@@ -11,16 +11,17 @@ use crate::conf::oclp::{Call, Callback};
 use crate::registry;
 use crate::relay::keep_up::{Candidate, Decision, Failure, Lease, Targets};
 use crate::relay::target::{readable, Scheme, StreamUrl, Target};
-use crate::visit::{limit, Visit};
+use crate::stream_request::{limit, StreamRequest};
 
 /// A line `oclp_pull`, `oclp_push` or `oclp_meta`.
 pub struct Scheduled(pub Rc<Callback>);
 
 impl Scheduled {
-    /// What a server, and then an origin, is told in the name of `visit`.
-    pub fn told(&self, visit: &Visit) -> impl Hash {
-        let asked = about_stream(&self.0, Act::Start, visit);
-        let carried = (visit.args.clone(), visit.domain.clone(), visit.hops, visit.via.clone());
+    /// What a server, and then an origin, is told in the name of `request`.
+    pub fn told(&self, request: &StreamRequest) -> impl Hash {
+        let asked = about_stream(&self.0, Act::Start, request);
+        let carried =
+            (request.args.clone(), request.domain.clone(), request.hops, request.via.clone());
         (asked, carried)
     }
 }
@@ -32,20 +33,20 @@ impl Targets for Scheduled {
         format!("{}{} {groupid}", url.authority, url.target)
     }
 
-    async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
+    async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision {
         if self.0.call == Call::Pull {
-            if let Err(why) = limit::attempt(visit, limit::Attempt::Pull) {
+            if let Err(why) = limit::attempt(request, limit::Attempt::Pull) {
                 return Decision::Failed(Failure::new(why));
             }
         }
         let decided = match self.0.call {
-            Call::Pull => ask(Notice::new(&self.0, visit), pull).await,
-            _ => ask(Notice::new(&self.0, visit), push).await,
+            Call::Pull => ask(Notice::new(&self.0, request), pull).await,
+            _ => ask(Notice::new(&self.0, request), push).await,
         };
         let decision = decided.unwrap_or_else(|| failed("the decision failed"));
         if self.0.call == Call::Pull && !matches!(decision, Decision::EndClients(_)) {
             // whoever waited to hear whether there is a stream need not wait for it to come
-            if let Some(stream) = registry::find(&visit.key) {
+            if let Some(stream) = registry::find(&request.key) {
                 stream.set_decided();
             }
         }
@@ -86,7 +87,7 @@ fn push(notice: Notice, answer: Answer) -> Decision {
 
 /// The relay that a 3xx makes: from here on its end is told.
 fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
-    match target(&notice.visit, to, schemes) {
+    match target(&notice.request, to, schemes) {
         Err(why) => failed(format!("the callback was answered with {why}")),
         Ok(target) => {
             let lease = Box::new(Session(Told::new(notice)));
@@ -95,7 +96,7 @@ fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
     }
 }
 
-fn target(visit: &Visit, to: &Redirect, schemes: &[Scheme]) -> Result<Target, String> {
+fn target(request: &StreamRequest, to: &Redirect, schemes: &[Scheme]) -> Result<Target, String> {
     let location = to.location.as_deref().ok_or("a redirect without a Location")?;
     let refused = |why: &str| format!("the Location \"{}\": {why}", readable(location));
     let url = StreamUrl::parse(location).map_err(|error| refused(&error.to_string()))?;
@@ -106,7 +107,7 @@ fn target(visit: &Visit, to: &Redirect, schemes: &[Scheme]) -> Result<Target, St
     if !domain.is_none_or(is_authority) {
         return Err("a Domain that is no name of a host".into());
     }
-    Ok(Target::of_location(url, domain, visit))
+    Ok(Target::of_location(url, domain, request))
 }
 
 /// Whether `domain` can stand in tcUrl and in a `Host` header.

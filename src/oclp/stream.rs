@@ -14,7 +14,7 @@ use super::request::Act;
 use super::turn::Subject;
 use crate::directory::{self, ClientHold};
 use crate::nginx::task;
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 thread_local! {
     static STAYING: RefCell<HashMap<Subject, Weak<Staying>>> = RefCell::default();
@@ -38,9 +38,9 @@ impl Drop for Staying {
 }
 
 /// A client of the stream was let in.
-pub fn enter(visit: &Rc<Visit>) -> Option<Rc<Staying>> {
-    let callback = visit.app.oclp.stream.as_ref()?;
-    let notice = Notice::new(callback, visit);
+pub fn enter(request: &Rc<StreamRequest>) -> Option<Rc<Staying>> {
+    let callback = request.app.oclp.stream.as_ref()?;
+    let notice = Notice::new(callback, request);
     let subject = notice.subject();
     STAYING.with_borrow_mut(|all| {
         if let Some(staying) = all.get(&subject).and_then(Weak::upgrade) {

@@ -15,7 +15,7 @@ use crate::directory;
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
 use crate::nginx::task::{self, sleep, Signal, Task};
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 thread_local! {
     static AUDIENCES: RefCell<HashMap<Key, Weak<Audience>>> = RefCell::default();
@@ -46,7 +46,7 @@ pub struct Audience {
     stream: Rc<Stream>,
     pub players: Players,
     /// What stands among the players for a static pull, and its number there.
-    standing: OnceCell<(u64, Rc<Visit>)>,
+    standing: OnceCell<(u64, Rc<StreamRequest>)>,
     /// It pulls without a player.
     kept: Cell<bool>,
     pull: RefCell<Option<Task>>,
@@ -89,9 +89,9 @@ impl Audience {
             conn: RefCell::default(),
             flow: RefCell::default(),
         });
-        if let Some(visit) = pull::standing(stream.key()) {
-            let id = audience.players.enter(&visit);
-            audience.standing.get_or_init(|| (id, visit));
+        if let Some(request) = pull::standing(stream.key()) {
+            let id = audience.players.enter(&request);
+            audience.standing.get_or_init(|| (id, request));
         }
         let key = stream.key().clone();
         AUDIENCES.with_borrow_mut(|all| all.insert(key, Rc::downgrade(&audience)));
@@ -99,8 +99,8 @@ impl Audience {
     }
 
     /// A player comes.
-    pub fn take_seat(self: &Rc<Self>, visit: &Rc<Visit>) -> Seat {
-        let id = self.players.enter(visit);
+    pub fn take_seat(self: &Rc<Self>, request: &Rc<StreamRequest>) -> Seat {
+        let id = self.players.enter(request);
         self.start_if_needed();
         self.look_for_speaker(0);
         self.note_idle();
@@ -116,8 +116,8 @@ impl Audience {
     }
 
     /// In whose name a static pull is pushed on.
-    pub fn standing(&self) -> Option<Rc<Visit>> {
-        self.standing.get().map(|(_, visit)| visit.clone())
+    pub fn standing(&self) -> Option<Rc<StreamRequest>> {
+        self.standing.get().map(|(_, request)| request.clone())
     }
 
     /// Whether this is no player but what stands for one.
@@ -143,10 +143,10 @@ impl Audience {
         if self.pull.borrow().is_some() {
             return self.news.set();
         }
-        let Some(visit) = self.players.first().filter(|visit| pull::possible(visit)) else {
+        let Some(request) = self.players.first().filter(|request| pull::possible(request)) else {
             return;
         };
-        let pulling = pull::keep_on(Rc::downgrade(self), self.stream.clone(), visit);
+        let pulling = pull::keep_on(Rc::downgrade(self), self.stream.clone(), request);
         let this = Rc::downgrade(self);
         let task = task::spawn(async move {
             pulling.await;
@@ -276,9 +276,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let audience = &self.audience;
-        let visit = audience.players.first();
+        let request = audience.players.first();
         audience.players.leave(self.id);
-        let linger = visit.map_or(0, |visit| visit.app.relay.pull_linger);
+        let linger = request.map_or(0, |request| request.app.relay.pull_linger);
         audience.look_for_speaker(linger);
         audience.note_idle();
         if audience.gave_up.get() == Some(self.id) {

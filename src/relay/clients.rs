@@ -4,21 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// Clients in the order in which they came.
 #[derive(Default)]
 pub struct Clients {
-    all: RefCell<BTreeMap<u64, Rc<Visit>>>,
+    all: RefCell<BTreeMap<u64, Rc<StreamRequest>>>,
     next: Cell<u64>,
 }
 
 impl Clients {
     /// A client has come; the number is for [`Clients::leave`].
-    pub fn enter(&self, visit: &Rc<Visit>) -> u64 {
+    pub fn enter(&self, request: &Rc<StreamRequest>) -> u64 {
         let id = self.next.get();
         self.next.set(id + 1);
-        self.all.borrow_mut().insert(id, visit.clone());
+        self.all.borrow_mut().insert(id, request.clone());
         id
     }
 
@@ -29,7 +29,7 @@ impl Clients {
     }
 
     /// The one that has been here longest.
-    pub fn first(&self) -> Option<Rc<Visit>> {
+    pub fn first(&self) -> Option<Rc<StreamRequest>> {
         self.all.borrow().values().next().cloned()
     }
 }

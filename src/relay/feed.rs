@@ -13,7 +13,7 @@ use super::push;
 use super::rtmp_client::Message;
 use crate::nginx::clock;
 use crate::nginx::task::{sleep, Signal};
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// What a pull publishes. It is on air from the first message of the origin's on, since an origin
 /// without a publisher may still let us wait. Dropped, it is not.
@@ -23,7 +23,7 @@ pub struct Feed {
     publication: Option<Publication>,
     stream: Rc<Stream>,
     /// In whose name a static pull is pushed on.
-    pusher: Option<Rc<Visit>>,
+    pusher: Option<Rc<StreamRequest>>,
     flow: Rc<Flow>,
 }
 
@@ -68,7 +68,7 @@ impl Source for Quiet {
 
 impl Feed {
     /// Feeds `stream`, which is pushed on in the name of `pusher`.
-    pub fn new(stream: &Rc<Stream>, pusher: Option<Rc<Visit>>) -> Self {
+    pub fn new(stream: &Rc<Stream>, pusher: Option<Rc<StreamRequest>>) -> Self {
         Feed {
             pushes: None,
             publication: None,
@@ -136,7 +136,7 @@ impl Feed {
         let publication = self.stream.publish(PRIORITY, Rc::new(Quiet), clock::now());
         let publication = publication.map_err(|_| Failure::new("the stream has another pull"))?;
         self.flow.begun.set();
-        self.pushes = self.pusher.as_ref().and_then(|visit| push::start(visit, &self.stream));
+        self.pushes = self.pusher.as_ref().and_then(|request| push::start(request, &self.stream));
         Ok(self.publication.insert(publication))
     }
 }

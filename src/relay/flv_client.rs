@@ -26,7 +26,7 @@ use crate::nginx::async_conn::{AsyncConn, Io};
 use crate::nginx::clock;
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, patience, race, Task};
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// Redirects that are followed: an origin that moved, behind a balancer.
 const MAX_REDIRECTS: u32 = 3;
@@ -67,11 +67,11 @@ pub struct FlvClient {
 
 impl FlvClient {
     /// Asks for the stream. Anything but 200 and an unencoded body is a failure.
-    pub async fn open(visit: &Visit, target: &Target) -> Result<Self, Failure> {
+    pub async fn open(request: &StreamRequest, target: &Target) -> Result<Self, Failure> {
         let mut target = target.clone();
         let mut path = path_of(&target);
         for _ in 0..=MAX_REDIRECTS {
-            let conn = Rc::new(connect(visit, &target).await?);
+            let conn = Rc::new(connect(request, &target).await?);
             let (mut sender, connection) = http1::Builder::new()
                 .max_buf_size(MAX_BUFFER)
                 // as every other client writes them, for servers written by hand
@@ -83,7 +83,7 @@ impl FlvClient {
                 // why it ended shows in the answer
                 let _ = connection.await;
             });
-            let answer = sender.send_request(request(&target, &path)?).await.map_err(broken)?;
+            let answer = sender.send_request(get_request(&target, &path)?).await.map_err(broken)?;
             let (head, body) = answer.into_parts();
             match head.status {
                 StatusCode::OK => {
@@ -93,11 +93,11 @@ impl FlvClient {
                     return Ok(FlvClient {
                         conn,
                         body,
-                        reader: FlvReader::new(visit.server.max_message),
+                        reader: FlvReader::new(request.server.max_message),
                         unread: Vec::new(),
                         share: Share::default(),
                         last: Rc::new(Cell::new(clock::now())),
-                        timeout: visit.server.timeout,
+                        timeout: request.server.timeout,
                         _driver: driver,
                     });
                 }
@@ -106,7 +106,7 @@ impl FlvClient {
                 | StatusCode::SEE_OTHER
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT => {
-                    let followed = visit.app.relay.relay_redirects;
+                    let followed = request.app.relay.relay_redirects;
                     path = redirect(&mut target, &path, head.headers.get(LOCATION), followed)?;
                 }
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -198,7 +198,7 @@ fn path_of(target: &Target) -> String {
     path
 }
 
-fn request(target: &Target, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+fn get_request(target: &Target, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
     let mut request = Request::get(path)
         .header(HOST, target.domain.as_slice())
         .header(ACCEPT, "*/*")

@@ -14,7 +14,7 @@ use crate::nginx::clock;
 use crate::nginx::log;
 use crate::nginx::random;
 use crate::nginx::task::{race, sleep, timeout};
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// A relay that breaks sooner than this after it was established waits like one that failed, so
 /// that a server which takes and drops everybody is not asked without end.
@@ -79,8 +79,8 @@ impl fmt::Display for Failure {
 pub trait Targets {
     /// Whose line it is, for the log.
     fn name(&self) -> String;
-    /// Decides about the next attempt for the stream of `visit`.
-    async fn next(&mut self, visit: &Rc<Visit>) -> Decision;
+    /// Decides about the next attempt for the stream of `request`.
+    async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision;
 }
 
 /// Where an attempt goes.
@@ -120,7 +120,11 @@ pub trait Relay {
     /// A session that the other server has consented to; dropped, it is closed.
     type Session;
     /// From the host's name to the other server's first status.
-    async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Self::Session, Failure>;
+    async fn open(
+        &self,
+        request: &Rc<StreamRequest>,
+        target: &Target,
+    ) -> Result<Self::Session, Failure>;
     /// The media that has to come before the relay works; none for one that sends it.
     fn flow(&self, session: &Self::Session) -> Option<Rc<Flow>>;
     /// Waits until media has been waited for long enough: for so many milliseconds, if there is
@@ -154,32 +158,32 @@ pub struct Ended {
     pub next: usize,
 }
 
-/// One attempt for the stream of `visit`: the targets in turn, from number `begin` on, until one
+/// One attempt for the stream of `request`: the targets in turn, from number `begin` on, until one
 /// works, and then until that ends. It ends when `left` does, unless it works by then.
 pub async fn attempt<R: Relay>(
     relay: &R,
     targets: &mut impl Targets,
-    visit: &Rc<Visit>,
+    request: &Rc<StreamRequest>,
     begin: usize,
     report: &Report,
     left: impl Future<Output = ()>,
 ) -> Outcome {
     let mut left = pin!(left);
-    let mut candidates = match unless(left.as_mut(), targets.next(visit)).await {
+    let mut candidates = match unless(left.as_mut(), targets.next(request)).await {
         None => return Outcome::Left,
         Some(Decision::Try(candidates)) => candidates,
         Some(Decision::GiveUp) => return Outcome::GiveUp,
         Some(Decision::EndClients(why)) => return Outcome::EndClients(why),
         Some(Decision::Failed(failure)) => return Outcome::Failed { failure, last: None },
     };
-    let (conf, urls) = (&visit.app.relay, candidates.len().max(1));
+    let (conf, urls) = (&request.app.relay, candidates.len().max(1));
     candidates.rotate_left(begin % urls);
     let spares = urls > 1;
     // with somewhere else to go, players have media from there when the time is over
     let in_time = |limit: Msec| if spares { limit - limit / NEXT_URL } else { limit };
     let mut candidates = candidates.into_iter().enumerate().peekable();
     while let Some((number, Candidate { target, mut lease })) = candidates.next() {
-        let opened = open(relay, visit, &target, in_time(conf.relay_timeout));
+        let opened = open(relay, request, &target, in_time(conf.relay_timeout));
         let Some(opened) = unless(left.as_mut(), opened).await else { return Outcome::Left };
         let failure = match opened {
             Err(failure) => failure,
@@ -227,12 +231,12 @@ pub async fn attempt<R: Relay>(
 /// Opens a session within `limit` milliseconds, and gives what is left of them.
 async fn open<R: Relay>(
     relay: &R,
-    visit: &Rc<Visit>,
+    request: &Rc<StreamRequest>,
     target: &Target,
     limit: Msec,
 ) -> Result<(R::Session, Msec), Failure> {
     let began = clock::now();
-    let session = timeout(limit, relay.open(visit, target)).await;
+    let session = timeout(limit, relay.open(request, target)).await;
     let late = || Err(Failure::new(format!("no answer within {limit}ms")));
     let session = session.unwrap_or_else(late)?;
     Ok((session, limit.saturating_sub(clock::now().saturating_sub(began))))
@@ -314,9 +318,9 @@ pub enum Stop {
 /// A relay that is kept up as long as it has clients.
 pub trait Lasting: Relay {
     /// A client that the relay is for, now; `None` when the last has left.
-    fn client(&self) -> Option<Rc<Visit>>;
+    fn client(&self) -> Option<Rc<StreamRequest>>;
     /// The first delay after a failure, and the longest.
-    fn delays(&self, visit: &Visit) -> (Msec, Msec);
+    fn delays(&self, request: &StreamRequest) -> (Msec, Msec);
 }
 
 /// Keeps a relay up, until there is no client or another reason to stop. What the other server says
@@ -325,13 +329,13 @@ pub async fn keep_up<R: Lasting>(relay: &R, targets: &mut impl Targets) -> Stop 
     let report = Report::of(format!("{} {}", relay.describe(), targets.name()));
     let mut delay = Delays::default();
     let mut begin = 0;
-    while let Some(visit) = relay.client() {
-        if loops::is_spent(&visit) {
+    while let Some(request) = relay.client() {
+        if loops::is_spent(&request) {
             let why = format!("it has come through {MAX_HOPS} relays already");
             report.failed(&relay.describe(), None, &why, format_args!("given up"));
             return Stop::Done;
         }
-        let outcome = attempt(relay, targets, &visit, begin, &report, pending()).await;
+        let outcome = attempt(relay, targets, &request, begin, &report, pending()).await;
         begin = 0;
         let failed = |failure: &Failure, target: Option<&Target>, ms: Msec| {
             let next = format_args!("again in {ms}ms").to_string();
@@ -341,7 +345,7 @@ pub async fn keep_up<R: Lasting>(relay: &R, targets: &mut impl Targets) -> Stop 
             Outcome::Left | Outcome::GiveUp => return Stop::Done,
             Outcome::EndClients(why) => return Stop::EndClients(why),
             Outcome::Failed { failure, last } => {
-                let ms = delay.failed(relay.delays(&visit));
+                let ms = delay.failed(relay.delays(&request));
                 failed(&failure, last.as_ref(), ms);
                 ms
             }
@@ -349,7 +353,7 @@ pub async fn keep_up<R: Lasting>(relay: &R, targets: &mut impl Targets) -> Stop 
                 begin = ended.next;
                 let ms = match ended.stable {
                     true => delay.start_anew(),
-                    false => delay.failed(relay.delays(&visit)),
+                    false => delay.failed(relay.delays(&request)),
                 };
                 failed(&ended.failure, Some(&ended.target), ms);
                 ms

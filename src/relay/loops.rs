@@ -14,7 +14,7 @@ use crate::conf::{self, Listen, Place, ServerConf};
 use crate::nginx::address::Address;
 use crate::nginx::log;
 use crate::nginx::random;
-use crate::visit::{find_by_domain, join, Refusal, Visit};
+use crate::stream_request::{find_by_domain, join, Refusal, StreamRequest};
 
 /// Relays that a stream may come through. A cluster has two or three levels.
 pub const MAX_HOPS: u32 = 8;
@@ -38,49 +38,49 @@ fn mark(key: &Key) -> String {
     format!("{:0MARK$x}", hasher.finish())
 }
 
-/// What a relay for the stream of `visit` tells of those before it, and of itself.
-pub fn via(visit: &Visit) -> Vec<u8> {
-    let mark = mark(&visit.key);
-    match visit.via.is_empty() {
+/// What a relay for the stream of `request` tells of those before it, and of itself.
+pub fn via(request: &StreamRequest) -> Vec<u8> {
+    let mark = mark(&request.key);
+    match request.via.is_empty() {
         true => mark.into_bytes(),
-        false => [visit.via.as_slice(), b",", mark.as_bytes()].concat(),
+        false => [request.via.as_slice(), b",", mark.as_bytes()].concat(),
     }
 }
 
-/// Whether a relay for the stream of `visit` would be one too many.
-pub fn is_spent(visit: &Visit) -> bool {
-    visit.hops >= MAX_HOPS || visit.via.len() + 1 + MARK > MAX_VIA
+/// Whether a relay for the stream of `request` would be one too many.
+pub fn is_spent(request: &StreamRequest) -> bool {
+    request.hops >= MAX_HOPS || request.via.len() + 1 + MARK > MAX_VIA
 }
 
 /// Lets a client in unless it is a relay that has come through too many others, or through here.
-pub fn admit(visit: &Visit) -> Result<(), Refusal> {
-    let from = || String::from_utf8_lossy(&visit.remote_addr);
-    if visit.hops > MAX_HOPS || visit.via.len() > MAX_VIA {
+pub fn admit(request: &StreamRequest) -> Result<(), Refusal> {
+    let from = || String::from_utf8_lossy(&request.remote_addr);
+    if request.hops > MAX_HOPS || request.via.len() > MAX_VIA {
         log::error!(
             log::cycle(),
             "rtmp: a relay of \"{}\" is refused, it has come through more than {MAX_HOPS} others, \
              client: {}",
-            visit.key,
+            request.key,
             from()
         );
         return Err(Refusal::NotFound("too many relays"));
     }
-    if !visit.via.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b',') {
+    if !request.via.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b',') {
         log::error!(
             log::cycle(),
             "rtmp: a relay of \"{}\" is refused, the marks of relays that it shows are none, \
              client: {}",
-            visit.key,
+            request.key,
             from()
         );
         return Err(Refusal::NotFound("no marks of relays"));
     }
-    let own = mark(&visit.key);
-    if visit.via.split(|byte| *byte == b',').any(|mark| mark == own.as_bytes()) {
+    let own = mark(&request.key);
+    if request.via.split(|byte| *byte == b',').any(|mark| mark == own.as_bytes()) {
         log::error!(
             log::cycle(),
             "rtmp: a relay of \"{}\" is refused, it has come through here before: a loop, client: {}",
-            visit.key,
+            request.key,
             from()
         );
         return Err(Refusal::NotFound("relays make a loop"));
@@ -90,7 +90,7 @@ pub fn admit(visit: &Visit) -> Result<(), Refusal> {
 
 /// Whether `target` at `address` is this very stream: one of our own listening addresses, and the
 /// key that the relay is for.
-pub fn is_self(target: &Target, address: SocketAddr, visit: &Visit) -> bool {
+pub fn is_self(target: &Target, address: SocketAddr, request: &StreamRequest) -> bool {
     if target.scheme != Scheme::Rtmp {
         return false;
     }
@@ -107,7 +107,7 @@ pub fn is_self(target: &Target, address: SocketAddr, visit: &Visit) -> bool {
                 }
                 own => own.to_canonical() == ip,
             };
-            own.port() == address.port() && takes && leads_to(listen, host, &path, &visit.key)
+            own.port() == address.port() && takes && leads_to(listen, host, &path, &request.key)
         }
         Address::Unix(_) => false,
     })

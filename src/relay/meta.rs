@@ -12,7 +12,7 @@ use super::target::Target;
 use crate::nginx::log;
 use crate::nginx::task::{self, Signal, Task};
 use crate::oclp::Scheduled;
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// One line, from the first header on. Dropped, its relay ends.
 pub struct Meta {
@@ -56,8 +56,8 @@ async fn ask(push: Push, mut line: Scheduled, headers: Rc<Headers>) {
     let mut relay: Option<Task> = None;
     loop {
         headers.next().await;
-        let Some(visit) = push.client() else { return };
-        let decision = line.next(&visit).await;
+        let Some(request) = push.client() else { return };
+        let decision = line.next(&request).await;
         let running = relay.as_ref().is_some_and(|relay| !relay.is_finished());
         match decision {
             Decision::Try(candidates) if running && same(&candidates, &current.borrow()) => {
@@ -110,10 +110,10 @@ impl Targets for Decided {
         self.line.name()
     }
 
-    async fn next(&mut self, visit: &Rc<Visit>) -> Decision {
+    async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision {
         let decision = match self.first.take() {
             Some(decision) => decision,
-            None => self.line.next(visit).await,
+            None => self.line.next(request).await,
         };
         if let Decision::Try(candidates) = &decision {
             let target = candidates.first().map(|candidate| candidate.target.clone());

@@ -12,7 +12,7 @@ use live::{End, Sink};
 
 use super::pace::Pace;
 use crate::nginx::clock;
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// The players of a stream in this worker, in the order in which they came.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub struct Players {
 /// A player, or what stands for one in a static pull.
 pub struct Player {
     id: u64,
-    pub visit: Rc<Visit>,
+    pub request: Rc<StreamRequest>,
     identity: OnceCell<u64>,
     sink: RefCell<Option<Weak<dyn Sink>>>,
     decided: Cell<Option<Decided>>,
@@ -59,7 +59,7 @@ impl Player {
     /// What an origin is told in this player's name comes down to this number: whoever has the same
     /// gets the same answer.
     pub fn identity(&self) -> u64 {
-        *self.identity.get_or_init(|| super::pull::identity(&self.visit))
+        *self.identity.get_or_init(|| super::pull::identity(&self.request))
     }
 
     /// Tells the player that there is no stream for it.
@@ -83,12 +83,12 @@ impl Player {
 
 impl Players {
     /// A player has come; the number is for [`Players::leave`].
-    pub fn enter(&self, visit: &Rc<Visit>) -> u64 {
+    pub fn enter(&self, request: &Rc<StreamRequest>) -> u64 {
         let id = self.next.get();
         self.next.set(id + 1);
         let player = Rc::new(Player {
             id,
-            visit: visit.clone(),
+            request: request.clone(),
             identity: OnceCell::new(),
             sink: RefCell::default(),
             decided: Cell::default(),
@@ -116,8 +116,8 @@ impl Players {
     }
 
     /// The one that has been here longest.
-    pub fn first(&self) -> Option<Rc<Visit>> {
-        self.all.borrow().values().next().map(|player| player.visit.clone())
+    pub fn first(&self) -> Option<Rc<StreamRequest>> {
+        self.all.borrow().values().next().map(|player| player.request.clone())
     }
 
     /// Whether an origin may be asked in somebody's name.
@@ -162,7 +162,7 @@ impl Players {
         let now = clock::now();
         let turn = self.turn.get();
         let rank = |player: &Rc<Player>| {
-            let (identity, visit) = (player.identity(), &player.visit);
+            let (identity, request) = (player.identity(), &player.request);
             // in their order, so that each has a turn; but now and then the last, who waits for a
             // crowd of others
             let among_alike = if turn % 4 == 3 { u64::MAX - player.id } else { player.id };
@@ -170,8 +170,8 @@ impl Players {
                 pace.ready_at(identity).max(now),
                 !pace.has_worked(identity),
                 pace.asked_at(identity),
-                visit.hops,
-                pace.refusals(visit.ip),
+                request.hops,
+                pace.refusals(request.ip),
                 among_alike,
             )
         };

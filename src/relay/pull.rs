@@ -30,7 +30,7 @@ use crate::nginx::process;
 use crate::nginx::task::{race, sleep};
 use crate::oclp::Scheduled;
 use crate::registry;
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// Below every publisher, so that one who comes wins.
 pub const PRIORITY: i32 = -1;
@@ -58,8 +58,8 @@ pub fn init() {
     let Some(main) = conf::main_conf() else { return };
     for server in &main.servers {
         for app in server.applications() {
-            if let Some(visit) = static_name(app).map(|name| static_visit(server, app, name)) {
-                keep_static(&Rc::new(visit));
+            if let Some(request) = static_name(app).map(|name| static_request(server, app, name)) {
+                keep_static(&Rc::new(request));
             }
         }
     }
@@ -79,16 +79,16 @@ fn static_name(app: &AppConf) -> Option<&[u8]> {
 
 /// What a static pull asks and pushes in the name of, in whatever worker it runs; `None` if the
 /// stream is none.
-pub fn standing(key: &Key) -> Option<Rc<Visit>> {
+pub fn standing(key: &Key) -> Option<Rc<StreamRequest>> {
     let main = conf::main_conf()?;
     let server = main.servers.iter().find(|server| *server.id == *key.server)?;
     let app = server.applications().find(|app| *app.name == *key.app)?;
     let name = static_name(app).filter(|name| **name == *key.name)?;
-    Some(Rc::new(static_visit(server, app, name)))
+    Some(Rc::new(static_request(server, app, name)))
 }
 
-fn static_visit(server: &Rc<ServerConf>, app: &Rc<AppConf>, name: &[u8]) -> Visit {
-    Visit {
+fn static_request(server: &Rc<ServerConf>, app: &Rc<AppConf>, name: &[u8]) -> StreamRequest {
+    StreamRequest {
         server: server.clone(),
         app: app.clone(),
         key: Key {
@@ -114,21 +114,21 @@ fn static_visit(server: &Rc<ServerConf>, app: &Rc<AppConf>, name: &[u8]) -> Visi
 }
 
 /// Takes a place that is never left, for a line `pull … static`.
-fn keep_static(visit: &Rc<Visit>) {
+fn keep_static(request: &Rc<StreamRequest>) {
     // workers of the generation before may still pull it
-    let interest = directory::inner::interest(&visit.key);
-    let seat = Audience::of(&visit.stream()).keep();
+    let interest = directory::inner::interest(&request.key);
+    let seat = Audience::of(&request.stream()).keep();
     STATIC.with_borrow_mut(|seats| seats.push((seat, interest)));
 }
 
 /// Whether the application pulls at all.
-pub fn possible(visit: &Visit) -> bool {
-    visit.app.relay.pull.is_some() || visit.app.oclp.pull.is_some()
+pub fn possible(request: &StreamRequest) -> bool {
+    request.app.relay.pull.is_some() || request.app.oclp.pull.is_some()
 }
 
 /// A player was let in.
-pub fn join(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Seat {
-    Audience::of(stream).take_seat(visit)
+pub fn join(request: &Rc<StreamRequest>, stream: &Rc<Stream>) -> Seat {
+    Audience::of(stream).take_seat(request)
 }
 
 /// A source in another worker came or went. If it was the worker that pulled the stream for all, it
@@ -169,14 +169,14 @@ fn changed(stream: &Rc<Stream>, change: Change) {
     }
 }
 
-/// What an origin, or a scheduler, is told in the name of `visit`, as a number.
-pub fn identity(visit: &Visit) -> u64 {
+/// What an origin, or a scheduler, is told in the name of `request`, as a number.
+pub fn identity(request: &StreamRequest) -> u64 {
     HASHER.with(|hasher| {
         let mut hasher = hasher.build_hasher();
-        if let Some(callback) = &visit.app.oclp.pull {
-            Scheduled(callback.clone()).told(visit).hash(&mut hasher);
-        } else if let Some(line) = &visit.app.relay.pull {
-            let targets = Line { line: line.clone(), pull: true }.targets(visit);
+        if let Some(callback) = &request.app.oclp.pull {
+            Scheduled(callback.clone()).told(request).hash(&mut hasher);
+        } else if let Some(line) = &request.app.relay.pull {
+            let targets = Line { line: line.clone(), pull: true }.targets(request);
             targets.iter().for_each(|target| target.told().hash(&mut hasher));
         }
         hasher.finish()
@@ -184,11 +184,11 @@ pub fn identity(visit: &Visit) -> u64 {
 }
 
 /// Pulls for `audience`, until nobody is left to ask for, or another worker does.
-pub async fn keep_on(audience: Weak<Audience>, stream: Rc<Stream>, visit: Rc<Visit>) {
+pub async fn keep_on(audience: Weak<Audience>, stream: Rc<Stream>, request: Rc<StreamRequest>) {
     let pull = Pull { audience, stream };
-    if let Some(callback) = &visit.app.oclp.pull {
+    if let Some(callback) = &request.app.oclp.pull {
         pull.keep_on(Scheduled(callback.clone())).await;
-    } else if let Some(line) = &visit.app.relay.pull {
+    } else if let Some(line) = &request.app.relay.pull {
         pull.keep_on(Line { line: line.clone(), pull: true }).await;
     }
 }
@@ -238,13 +238,13 @@ impl Pull {
                 directory::find_source(&self.stream);
                 break;
             }
-            let (visit, identity) = (player.visit.clone(), player.identity());
+            let (request, identity) = (player.request.clone(), player.identity());
             pace.ask(identity);
             audience.speak_for(&player);
             let gone = audience.gone.clone();
             drop(audience);
             let left = async { gone.wait().await };
-            let outcome = attempt(self, &mut targets, &visit, begin, &report, left).await;
+            let outcome = attempt(self, &mut targets, &request, begin, &report, left).await;
             let Some(audience) = self.audience.upgrade() else { break };
             begin = 0;
             match outcome {
@@ -263,7 +263,7 @@ impl Pull {
                     }
                     // a worker that leaves has ended it itself
                     if audience.is_wanted() {
-                        self.ended(&ended, &visit, &pace, &report);
+                        self.ended(&ended, &request, &pace, &report);
                     }
                 }
                 Outcome::Failed { failure, last } => {
@@ -287,8 +287,8 @@ impl Pull {
     /// Players who have come through as many relays as one may can't have another one made.
     fn turn_away(&self, audience: &Audience, report: &Report) {
         for player in audience.players.open() {
-            if loops::is_spent(&player.visit) {
-                let from = String::from_utf8_lossy(&player.visit.remote_addr);
+            if loops::is_spent(&player.request) {
+                let from = String::from_utf8_lossy(&player.request.remote_addr);
                 let why =
                     format!("a player has come through {MAX_HOPS} relays already, client: {from}");
                 report.failed(&self.describe(), None, &why, format_args!("it is refused"));
@@ -297,11 +297,11 @@ impl Pull {
         }
     }
 
-    fn ended(&self, ended: &Ended, visit: &Visit, pace: &Pace, report: &Report) {
+    fn ended(&self, ended: &Ended, request: &StreamRequest, pace: &Pace, report: &Report) {
         let Ended { failure, target, stable, .. } = ended;
         let ms = match stable {
             true => 0,
-            false => pace.failed(delays(visit)),
+            false => pace.failed(delays(request)),
         };
         match failure.gone && *stable {
             true => report.ended(&self.describe(), target, &failure.why),
@@ -319,15 +319,15 @@ impl Pull {
 }
 
 /// The first delay after a failure, and the longest.
-fn delays(visit: &Visit) -> (Msec, Msec) {
-    let conf = &visit.app.relay;
+fn delays(request: &StreamRequest) -> (Msec, Msec) {
+    let conf = &request.app.relay;
     (conf.failed_reconnect, conf.pull_reconnect.unwrap_or(conf.relay_reconnect))
 }
 
 /// There is to be no pull for a player, and those who would get the same answer.
 fn give_up(audience: &Audience, player: &Rc<Player>) {
     for player in audience.players.of(player.identity()) {
-        match player.visit.app.live.idle_streams || audience.stands_for(&player) {
+        match player.request.app.live.idle_streams || audience.stands_for(&player) {
             true => player.give_up(),
             false => player.refuse("the stream is not pulled"),
         }
@@ -337,22 +337,22 @@ fn give_up(audience: &Audience, player: &Rc<Player>) {
 
 /// Nobody gave the stream to a player: what follows.
 fn failed(audience: &Audience, player: &Player, failure: &Failure, pace: &Pace) -> String {
-    let (identity, visit) = (player.identity(), &player.visit);
+    let (identity, request) = (player.identity(), &player.request);
     let again = |ms| format!("again in {ms}ms");
     let why = match failure.refused {
-        None => return again(pace.failed(delays(visit))),
+        None => return again(pace.failed(delays(request))),
         Some(Refused::Forbidden) => "the origin does not give the stream",
         // who would wait for a publisher waits for an origin that has none
-        Some(Refused::NotFound) if !visit.app.live.idle_streams => {
+        Some(Refused::NotFound) if !request.app.live.idle_streams => {
             "the origin does not have the stream"
         }
-        Some(_) => return again(pace.not_found(delays(visit))),
+        Some(_) => return again(pace.not_found(delays(request))),
     };
     let refused = audience.players.of(identity);
     if refused.iter().any(|player| audience.stands_for(player)) {
-        return again(pace.not_found(delays(visit)));
+        return again(pace.not_found(delays(request)));
     }
-    pace.refused(identity, visit.ip);
+    pace.refused(identity, request.ip);
     for player in &refused {
         player.refuse(why);
     }
@@ -369,19 +369,19 @@ impl Relay for Pull {
         format!("pull of \"{}\" from", self.stream.key())
     }
 
-    async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Session, Failure> {
+    async fn open(&self, request: &Rc<StreamRequest>, target: &Target) -> Result<Session, Failure> {
         let pusher = self.audience.upgrade().and_then(|audience| audience.standing());
         let mut feed = Feed::new(&self.stream, pusher);
         match target.scheme {
             Scheme::Rtmp => {
-                let buffer = visit.app.relay.relay_buffer;
-                let peer = RtmpClient::open(visit, target, Role::Play { buffer }).await?;
+                let buffer = request.app.relay.relay_buffer;
+                let peer = RtmpClient::open(request, target, Role::Play { buffer }).await?;
                 self.opened(&peer.conn());
                 let peer = peer.established(|message| feed.message(message)).await;
                 Ok(Session::Rtmp(peer.map_err(Failure::when_asked)?, feed))
             }
             Scheme::Http => {
-                let client = FlvClient::open(visit, target).await?;
+                let client = FlvClient::open(request, target).await?;
                 self.opened(&client.conn());
                 Ok(Session::Flv(client, feed))
             }

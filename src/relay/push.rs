@@ -27,7 +27,7 @@ use crate::nginx::clock;
 use crate::nginx::task::{self, patience, race, Signal, Task};
 use crate::oclp::Scheduled;
 use crate::registry;
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 thread_local! {
     static PUSHES: RefCell<HashMap<Key, Weak<Pushes>>> = RefCell::default();
@@ -62,11 +62,11 @@ pub fn init() {
 }
 
 /// A publisher was let in: the lines of its application begin, unless they run already.
-pub fn start(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Option<Share> {
-    if let Some(pushes) = find(&visit.key) {
-        return Some(pushes.share(visit));
+pub fn start(request: &Rc<StreamRequest>, stream: &Rc<Stream>) -> Option<Share> {
+    if let Some(pushes) = find(&request.key) {
+        return Some(pushes.share(request));
     }
-    let (lines, oclp) = (&visit.app.relay.push, &visit.app.oclp);
+    let (lines, oclp) = (&request.app.relay.push, &request.app.oclp);
     if lines.is_empty() && oclp.push.is_empty() && oclp.meta.is_empty() {
         return None;
     }
@@ -77,8 +77,8 @@ pub fn start(visit: &Rc<Visit>, stream: &Rc<Stream>) -> Option<Share> {
         metas: RefCell::default(),
         met: Cell::new(false),
     });
-    PUSHES.with_borrow_mut(|all| all.insert(visit.key.clone(), Rc::downgrade(&pushes)));
-    let share = pushes.share(visit);
+    PUSHES.with_borrow_mut(|all| all.insert(request.key.clone(), Rc::downgrade(&pushes)));
+    let share = pushes.share(request);
     let mut tasks = pushes.tasks.borrow_mut();
     for line in lines {
         tasks.push(pushes.run(Line { line: line.clone(), pull: false }));
@@ -95,14 +95,14 @@ fn find(key: &Key) -> Option<Rc<Pushes>> {
 }
 
 impl Pushes {
-    fn share(self: &Rc<Self>, visit: &Rc<Visit>) -> Share {
-        Share { pushes: self.clone(), id: self.publishers.enter(visit) }
+    fn share(self: &Rc<Self>, request: &Rc<StreamRequest>) -> Share {
+        Share { pushes: self.clone(), id: self.publishers.enter(request) }
     }
 
     /// Has the lines `oclp_meta` ask that wait for a sequence header of this kind.
     fn header_came(self: &Rc<Self>, kind: Kind) {
-        let Some(visit) = self.publishers.first() else { return };
-        let oclp = &visit.app.oclp;
+        let Some(request) = self.publishers.first() else { return };
+        let oclp = &request.app.oclp;
         // with oclp_push, oclp_meta is not used
         if !oclp.push.is_empty() || !oclp.meta_type.is(kind) {
             return;
@@ -163,12 +163,12 @@ impl Push {
 }
 
 impl Lasting for Push {
-    fn client(&self) -> Option<Rc<Visit>> {
+    fn client(&self) -> Option<Rc<StreamRequest>> {
         self.pushes.upgrade()?.publishers.first()
     }
 
-    fn delays(&self, visit: &Visit) -> (Msec, Msec) {
-        let conf = &visit.app.relay;
+    fn delays(&self, request: &StreamRequest) -> (Msec, Msec) {
+        let conf = &request.app.relay;
         (conf.failed_reconnect, conf.push_reconnect.unwrap_or(conf.relay_reconnect))
     }
 }
@@ -180,10 +180,10 @@ impl Relay for Push {
         format!("push of \"{}\" to", self.stream.key())
     }
 
-    async fn open(&self, visit: &Rc<Visit>, target: &Target) -> Result<Session, Failure> {
-        let peer = RtmpClient::open(visit, target, Role::Publish).await?;
+    async fn open(&self, request: &Rc<StreamRequest>, target: &Target) -> Result<Session, Failure> {
+        let peer = RtmpClient::open(request, target, Role::Publish).await?;
         let peer = peer.established(|_| Ok(())).await?;
-        Ok(Session::new(peer, &self.stream, visit, target))
+        Ok(Session::new(peer, &self.stream, request, target))
     }
 
     fn flow(&self, _session: &Session) -> Option<Rc<Flow>> {
@@ -251,7 +251,12 @@ impl Sink for Out {
 }
 
 impl Session {
-    fn new(peer: RtmpClient, stream: &Rc<Stream>, visit: &Visit, target: &Target) -> Self {
+    fn new(
+        peer: RtmpClient,
+        stream: &Rc<Stream>,
+        request: &StreamRequest,
+        target: &Target,
+    ) -> Self {
         let conn = peer.conn();
         let out = Rc::new(Out {
             conn: conn.clone(),
@@ -260,7 +265,7 @@ impl Session {
             over: Signal::new(),
         });
         let form = Form::Rtmp {
-            chunk_size: visit.server.chunk_size,
+            chunk_size: request.server.chunk_size,
             stream_id: peer.stream_id(),
             to_publish: true,
         };
@@ -273,7 +278,7 @@ impl Session {
             conn,
             out,
             subscription: RefCell::new(Some(subscription)),
-            timeout: visit.server.timeout,
+            timeout: request.server.timeout,
         }
     }
 

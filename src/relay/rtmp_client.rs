@@ -28,7 +28,7 @@ use crate::nginx::guard::guard;
 use crate::nginx::random;
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, patience, race, sleep, timeout, Signal};
-use crate::visit::Visit;
+use crate::stream_request::StreamRequest;
 
 /// What is read at once. All relays of a worker share the buffer, since each message is used up
 /// before the next relay is looked at.
@@ -105,22 +105,26 @@ struct Heard {
 impl RtmpClient {
     /// Connects to `target`, and asks to publish or play there. What it answers is for
     /// [`RtmpClient::established`].
-    pub async fn open(visit: &Visit, target: &Target, role: Role) -> Result<Self, Failure> {
+    pub async fn open(
+        request: &StreamRequest,
+        target: &Target,
+        role: Role,
+    ) -> Result<Self, Failure> {
         if target.name.contains(&b'?') {
             return Err(Failure::new("its name holds a \"?\", where RTMP begins the query"));
         }
-        let conn = connect(visit, target).await?;
-        let peer = RtmpClient::new(conn, &visit.server, role);
-        peer.ask(visit, target).await.map_err(Failure::when_asked)
+        let conn = connect(request, target).await?;
+        let peer = RtmpClient::new(conn, &request.server, role);
+        peer.ask(request, target).await.map_err(Failure::when_asked)
     }
 
     /// Asks to publish or play.
-    async fn ask(self, visit: &Visit, target: &Target) -> Result<Self, Failure> {
+    async fn ask(self, request: &StreamRequest, target: &Target) -> Result<Self, Failure> {
         let mut peer = self;
         let role = peer.role;
         let mut out = peer.handshake().await?;
         message::set_chunk_size(&mut out, peer.chunk_size as u32);
-        message::window_ack_size(&mut out, visit.server.ack_window);
+        message::window_ack_size(&mut out, request.server.ack_window);
         peer.command(&mut out, message::CSID_COMMAND, 0, &connect_request(target, role));
         peer.write(&out).await?;
         peer.result(CONNECT).await?;

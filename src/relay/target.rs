@@ -13,8 +13,8 @@ pub use rtmp_protocol::url::{Scheme, StreamUrl};
 use super::loops;
 use crate::conf::relay::{RelayLine, RelayUrl};
 use crate::nginx::addresses;
+use crate::stream_request::StreamRequest;
 use crate::variables::{Place, Template};
-use crate::visit::Visit;
 
 /// What means something in an url. `percent_encode` adds bytes above 0x7f.
 const VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
@@ -52,14 +52,19 @@ pub struct Target {
 }
 
 impl Target {
-    /// The target of a line of the configuration, for the stream of `visit`. A pull carries the
+    /// The target of a line of the configuration, for the stream of `request`. A pull carries the
     /// player's own query on if the line says nothing of one; a push does not, since a publisher's
     /// query is its secret.
     ///
     /// `None` if the url is none once its variables have values.
-    pub fn of_line(line: &RelayLine, url: &RelayUrl, visit: &Visit, pull: bool) -> Option<Self> {
+    pub fn of_line(
+        line: &RelayLine,
+        url: &RelayUrl,
+        request: &StreamRequest,
+        pull: bool,
+    ) -> Option<Self> {
         let by_others = url.host_varies();
-        let rest = url.rest.eval_in(visit, |out, place, text| match place {
+        let rest = url.rest.eval_in(request, |out, place, text| match place {
             // it is decoded with the url, and ends no part of it
             Place::Value => {
                 percent_encode(text, VALUE).for_each(|part| out.extend_from_slice(part.as_bytes()));
@@ -67,8 +72,8 @@ impl Target {
             Place::Text | Place::Query => out.extend_from_slice(text),
         });
         let url = StreamUrl::split(url.scheme, &rest).ok()?;
-        let eval = |template: &Option<Template>| template.as_ref().map(|text| text.eval(visit));
-        let own_args = || if pull { visit.args.clone() } else { Vec::new() };
+        let eval = |template: &Option<Template>| template.as_ref().map(|text| text.eval(request));
+        let own_args = || if pull { request.args.clone() } else { Vec::new() };
         let domain = eval(&line.domain).unwrap_or_else(|| url.authority().into_bytes());
         let app = eval(&line.app).or_else(|| url.app.clone());
         let name = eval(&line.name);
@@ -76,7 +81,7 @@ impl Target {
         let name = name.or_else(|| url.name.clone()).or_else(|| line.keep.clone());
         let args = eval(&line.args).or_else(|| url.args.clone()).unwrap_or_else(own_args);
         let mut target =
-            Target { by_others, is_name, args, ..Target::new(url, domain, app, name, visit) };
+            Target { by_others, is_name, args, ..Target::new(url, domain, app, name, request) };
         let own = [
             (&mut target.tc_url, &line.tc_url),
             (&mut target.page_url, &line.page_url),
@@ -91,19 +96,19 @@ impl Target {
         Some(target)
     }
 
-    /// The target that a scheduler names, for the stream of `visit`: what the url leaves out is the
+    /// The target that a scheduler names, for the stream of `request`: what the url leaves out is the
     /// client's own, its query and its domain included, so that keys are the same in a cluster.
-    pub fn of_location(url: StreamUrl, domain: Option<&[u8]>, visit: &Visit) -> Self {
+    pub fn of_location(url: StreamUrl, domain: Option<&[u8]>, request: &StreamRequest) -> Self {
         let domain = match domain {
             Some(domain) => domain.to_vec(),
-            None if visit.domain.is_empty() => url.authority().into_bytes(),
-            None => visit.domain.clone(),
+            None if request.domain.is_empty() => url.authority().into_bytes(),
+            None => request.domain.clone(),
         };
         let (app, name) = (url.app.clone(), url.name.clone());
-        let args = url.args.clone().unwrap_or_else(|| visit.args.clone());
+        let args = url.args.clone().unwrap_or_else(|| request.args.clone());
         // a scheduler that gives the name back means the stream
-        let is_name = name.as_ref().is_none_or(|name| **name == *visit.key.name);
-        Target { is_name, args, ..Target::new(url, domain, app, name, visit) }
+        let is_name = name.as_ref().is_none_or(|name| **name == *request.key.name);
+        Target { is_name, args, ..Target::new(url, domain, app, name, request) }
     }
 
     fn new(
@@ -111,10 +116,10 @@ impl Target {
         domain: Vec<u8>,
         app: Option<Vec<u8>>,
         name: Option<Vec<u8>>,
-        visit: &Visit,
+        request: &StreamRequest,
     ) -> Self {
-        let app = app.unwrap_or_else(|| visit.key.app.to_vec());
-        let name = name.unwrap_or_else(|| visit.key.name.to_vec());
+        let app = app.unwrap_or_else(|| request.key.app.to_vec());
+        let name = name.unwrap_or_else(|| request.key.name.to_vec());
         let tc_url = [b"rtmp://", domain.as_slice(), b"/", &app].concat();
         Target {
             scheme: url.scheme,
@@ -131,8 +136,8 @@ impl Target {
             page_url: Vec::new(),
             swf_url: Vec::new(),
             flash_ver: Vec::new(),
-            hops: visit.hops.saturating_add(1),
-            via: loops::via(visit),
+            hops: request.hops.saturating_add(1),
+            via: loops::via(request),
             tried: Rc::default(),
         }
     }

@@ -15,7 +15,7 @@ use super::{Client, Flow, Reason, Session};
 use crate::conf::ServerConf;
 use crate::nginx::clock;
 use crate::nginx::log;
-use crate::visit::{find_by_domain, Name, MAX_NAME};
+use crate::stream_request::{find_by_domain, Name, MAX_NAME};
 
 /// A client may send this many commands at once...
 const COMMAND_BURST: u64 = 512;

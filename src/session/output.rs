@@ -14,7 +14,7 @@ use super::streams::{MessageStream, Role, Viewer};
 use super::{Reason, Session};
 use crate::nginx::clock;
 use crate::nginx::task;
-use crate::visit::STREAM_ID;
+use crate::stream_request::STREAM_ID;
 
 /// Answers that wait for the client to read them: more than any sequence of commands needs.
 const MAX_UNSENT: usize = 64 * 1024;

@@ -11,7 +11,7 @@ use super::command::without_query;
 use super::streams::{MessageStream, Role, Viewer};
 use super::{Flow, Session};
 use crate::nginx::clock;
-use crate::visit::{self, Name, Playing, Refusal, Visit};
+use crate::stream_request::{self, Name, Playing, Refusal, StreamRequest};
 
 impl Session {
     /// A player that plays again moves over to the other stream.
@@ -42,14 +42,14 @@ impl Session {
             Ok(_) => return self.not_found(&stream, "the stream has no name"),
             Err(why) => return self.not_found(&stream, why),
         };
-        let visit = match self.visit(&stream, &name, args) {
-            Ok(visit) => visit,
+        let stream_request = match self.stream_request(&stream, &name, args) {
+            Ok(stream_request) => stream_request,
             Err(why) => return self.not_found(&stream, why),
         };
         let session = self.clone();
         self.decide(async move {
-            match visit::play(&visit).await {
-                Ok(playing) => session.join(&stream, visit, playing),
+            match stream_request::play(&stream_request).await {
+                Ok(playing) => session.join(&stream, stream_request, playing),
                 Err(refusal) => session.refused(&stream, refusal),
             }
         });
@@ -70,8 +70,13 @@ impl Session {
     }
 
     /// The player gets its statuses and what there is of the stream in one write.
-    fn join(self: &Rc<Self>, stream: &Rc<MessageStream>, visit: Rc<Visit>, playing: Playing) {
-        let live = &visit.app.live;
+    fn join(
+        self: &Rc<Self>,
+        stream: &Rc<MessageStream>,
+        stream_request: Rc<StreamRequest>,
+        playing: Playing,
+    ) {
+        let live = &stream_request.app.live;
         let fed = playing.stream.on_air();
         let mut prologue = Vec::new();
         if !live.play_restart || fed {
@@ -85,14 +90,18 @@ impl Session {
         // one that had the socket to itself shares it from now on
         let sole = self.streams.borrow().only(MessageStream::plays).cloned();
         self.feed(sole);
-        let (form, sink) = (visit.form(), stream.clone());
+        let (form, sink) = (stream_request.form(), stream.clone());
         let subscriber = Subscriber { form, sink, player: true, prologue };
         playing.attend(stream.clone());
         let subscription = playing.stream.subscribe(subscriber, clock::now());
         if stream.filter.get() != Filter::ALL {
             subscription.set_filter(stream.filter.get(), clock::now());
         }
-        stream.role.replace(Role::Player(Viewer { subscription, visit, _playing: playing }));
+        stream.role.replace(Role::Player(Viewer {
+            subscription,
+            stream_request,
+            _playing: playing,
+        }));
         self.arm_timer();
     }
 
@@ -164,7 +173,7 @@ impl Session {
             }
         } else {
             let waits = match &*stream.role.borrow() {
-                Role::Player(Viewer { visit, .. }) => visit.awaits_source(),
+                Role::Player(Viewer { stream_request, .. }) => stream_request.awaits_source(),
                 _ => return,
             };
             if !waits {

@@ -11,7 +11,7 @@ use super::{Flow, Session};
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::nginx::task;
-use crate::visit::{self, Name, Publishing, Refusal};
+use crate::stream_request::{self, Name, Publishing, Refusal};
 
 impl Session {
     pub(super) fn publish_command(self: &Rc<Self>, id: u32, command: &Command) -> Flow {
@@ -31,8 +31,8 @@ impl Session {
             Ok(_) => return self.bad_name(&stream, "the stream has no name"),
             Err(why) => return self.bad_name(&stream, why),
         };
-        let visit = match self.visit(&stream, &name, args) {
-            Ok(visit) => visit,
+        let stream_request = match self.stream_request(&stream, &name, args) {
+            Ok(stream_request) => stream_request,
             Err(why) => return self.bad_name(&stream, why),
         };
         let published = self.streams.borrow().iter().filter(|stream| stream.publishes()).count();
@@ -42,7 +42,7 @@ impl Session {
         }
         let session = self.clone();
         self.decide(async move {
-            match visit::publish(&visit, stream.clone()).await {
+            match stream_request::publish(&stream_request, stream.clone()).await {
                 Ok(publishing) => session.on_air(&stream, publishing),
                 Err(Refusal::Forbidden(why) | Refusal::TooMany(why)) => {
                     session.refuse(&stream, "NetStream.Publish.Forbidden", why);

@@ -10,7 +10,7 @@ use rtmp_protocol::renumber::Renumber;
 use super::Session;
 use crate::conf::AppConf;
 use crate::nginx::task::Task;
-use crate::visit::{Playing, Publishing, Visit, STREAM_ID};
+use crate::stream_request::{Playing, Publishing, StreamRequest, STREAM_ID};
 
 /// Message streams that a connection may have at a time: a client that publishes or plays as many
 /// names as fit on one is content, and one that only creates them holds little.
@@ -30,7 +30,7 @@ pub(super) enum Role {
 /// A player's place in a stream: it stops receiving before it has left.
 pub(super) struct Viewer {
     pub subscription: Subscription,
-    pub visit: Rc<Visit>,
+    pub stream_request: Rc<StreamRequest>,
     pub _playing: Playing,
 }
 

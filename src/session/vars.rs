@@ -27,8 +27,8 @@ impl Vars for Session {
             Var::ServerPort => {
                 local().map(|at| number(at.port().into())).unwrap_or_default().into()
             }
-            _ => match (&*self.visit.borrow(), self.client()) {
-                (Some(visit), _) => visit.get(var).into_owned().into(),
+            _ => match (&*self.stream_request.borrow(), self.client()) {
+                (Some(stream_request), _) => stream_request.get(var).into_owned().into(),
                 (None, Some(client)) => client.get(var),
                 (None, None) => Cow::default(),
             },

@@ -11,8 +11,7 @@ use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
 use live::{Change, Key, Stream};
-
-use super::{Refusal, Visit};
+use super::{Refusal, StreamRequest};
 use crate::conf::Kind;
 use crate::directory::{self, ClientHold, Counted};
 use crate::nginx::clock;
@@ -96,11 +95,11 @@ fn who(ip: IpAddr) -> Vec<u8> {
 }
 
 /// Takes the places that a client needs, over all workers.
-pub fn enter(visit: &Visit, kind: Kind) -> Result<Places, Refusal> {
-    attempt(visit, Attempt::Begin).map_err(|why| refuse(visit, why))?;
-    let (app, server) = (&visit.app, visit.app.server_id.as_str());
-    let Some(who) = visit.ip.map(who) else {
-        return Ok(Places { _application: application(visit)?, ..Places::default() });
+pub fn enter(request: &StreamRequest, kind: Kind) -> Result<Places, Refusal> {
+    attempt(request, Attempt::Begin).map_err(|why| refuse(request, why))?;
+    let (app, server) = (&request.app, request.app.server_id.as_str());
+    let Some(who) = request.ip.map(who) else {
+        return Ok(Places { _application: application(request)?, ..Places::default() });
     };
     let limits = &app.limit.address;
     let (own, counted) = match kind {
@@ -111,31 +110,31 @@ pub fn enter(visit: &Visit, kind: Kind) -> Result<Places, Refusal> {
         None => Ok(None),
         Some(max) => match directory::enter_of_address(server, &app.name, what, &who, max) {
             Some(place) => Ok(Some(place)),
-            None => Err(refuse(visit, "the address has as many clients as it may")),
+            None => Err(refuse(request, "the address has as many clients as it may")),
         },
     };
     Ok(Places {
         _address: [place(own, counted)?, place(limits.both, Counted::Clients)?],
         _name: match kind {
             Kind::Publish => None,
-            Kind::Play => name(visit, who)?,
+            Kind::Play => name(request, who)?,
         },
-        _application: application(visit)?,
+        _application: application(request)?,
     })
 }
 
-fn application(visit: &Visit) -> Result<Option<ClientHold>, Refusal> {
-    let Some(max) = visit.app.limit.max_connections else { return Ok(None) };
-    match directory::enter_limited(&visit.app.server_id, &visit.app.name, max) {
+fn application(request: &StreamRequest) -> Result<Option<ClientHold>, Refusal> {
+    let Some(max) = request.app.limit.max_connections else { return Ok(None) };
+    match directory::enter_limited(&request.app.server_id, &request.app.name, max) {
         Some(place) => Ok(Some(place)),
         None => Err(Refusal::Forbidden("the application has as many clients as it may")),
     }
 }
 
 /// Counts the name, if it is one that nobody publishes: once, however many of the address wait.
-fn name(visit: &Visit, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Refusal> {
-    let key = &visit.key;
-    let Some(max) = visit.app.limit.names else { return Ok(None) };
+fn name(request: &StreamRequest, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Refusal> {
+    let key = &request.key;
+    let Some(max) = request.app.limit.names else { return Ok(None) };
     let here = registry::find(key).is_some_and(|stream| stream.on_air());
     if here || directory::source(key).is_some() {
         return Ok(None);
@@ -148,7 +147,7 @@ fn name(visit: &Visit, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Refusal> {
         return Ok(known);
     }
     let counted = directory::enter_name(key, &who, max)
-        .ok_or_else(|| refuse(visit, "the address waits for as many streams as it may"))?;
+        .ok_or_else(|| refuse(request, "the address waits for as many streams as it may"))?;
     let (key, counted) = (key.clone(), RefCell::new(counted));
     let waiting = Rc::new(Waiting { key: key.clone(), who, counted });
     WAITING.with_borrow_mut(|all| all.entry(key).or_default().push(Rc::downgrade(&waiting)));
@@ -156,9 +155,9 @@ fn name(visit: &Visit, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Refusal> {
 }
 
 /// Spends one of the attempts of the client's connection.
-pub fn attempt(visit: &Visit, attempt: Attempt) -> Result<(), &'static str> {
+pub fn attempt(request: &StreamRequest, attempt: Attempt) -> Result<(), &'static str> {
     // a static pull has no connection
-    let Some(max) = visit.app.limit.attempts.filter(|_| visit.connection != 0) else {
+    let Some(max) = request.app.limit.attempts.filter(|_| request.connection != 0) else {
         return Ok(());
     };
     let (now, each) = (clock::now(), (MINUTE / u64::from(max)).max(1));
@@ -167,7 +166,7 @@ pub fn attempt(visit: &Visit, attempt: Attempt) -> Result<(), &'static str> {
             all.retain(|_, full_at| *full_at > now);
             SWEEP_AT.set(all.len() + SWEEP);
         }
-        let full_at = all.entry((visit.connection, attempt)).or_insert(now);
+        let full_at = all.entry((request.connection, attempt)).or_insert(now);
         let next = (*full_at).max(now) + each;
         if next > now + MINUTE {
             return Err("the connection has spent its attempts");
@@ -178,7 +177,7 @@ pub fn attempt(visit: &Visit, attempt: Attempt) -> Result<(), &'static str> {
 }
 
 /// Says so in the log, for one of many.
-fn refuse(visit: &Visit, why: &'static str) -> Refusal {
+fn refuse(request: &StreamRequest, why: &'static str) -> Refusal {
     let now = clock::now();
     let quiet = REPORTED.get().is_some_and(|before| now.saturating_sub(before) < REPORT_MS);
     if !quiet {
@@ -186,9 +185,9 @@ fn refuse(visit: &Visit, why: &'static str) -> Refusal {
         log::error!(
             log::cycle(),
             "rtmp: *{} limited: {why}, client: {}, stream: \"{}\"",
-            visit.connection,
-            String::from_utf8_lossy(&visit.remote_addr),
-            visit.key
+            request.connection,
+            String::from_utf8_lossy(&request.remote_addr),
+            request.key
         );
     }
     Refusal::TooMany(why)

@@ -31,7 +31,7 @@ const OUT_QUEUE_SIZE: usize = 8 << 20;
 pub const STREAM_ID: u32 = 1;
 
 /// A client that publishes or plays, and the stream that it names.
-pub struct Visit {
+pub struct StreamRequest {
     pub server: Rc<ServerConf>,
     pub app: Rc<AppConf>,
     pub key: Key,
@@ -100,14 +100,17 @@ impl Playing {
 }
 
 /// publish → access → limit → oclp_publish → live → oclp_stream → push.
-pub async fn publish(visit: &Rc<Visit>, source: Rc<dyn Source>) -> Result<Publishing, Refusal> {
-    loops::admit(visit)?;
-    visit.access(Kind::Publish)?;
-    let counted = limit::enter(visit, Kind::Publish)?;
-    let mut admitted = oclp::publish(visit).await?;
-    let (known, publication) = visit.take_place(source)?;
-    admitted.enter_stream(visit);
-    let pushes = push::start(visit, publication.stream());
+pub async fn publish(
+    request: &Rc<StreamRequest>,
+    source: Rc<dyn Source>,
+) -> Result<Publishing, Refusal> {
+    loops::admit(request)?;
+    request.access(Kind::Publish)?;
+    let counted = limit::enter(request, Kind::Publish)?;
+    let mut admitted = oclp::publish(request).await?;
+    let (known, publication) = request.take_place(source)?;
+    admitted.enter_stream(request);
+    let pushes = push::start(request, publication.stream());
     Ok(Publishing {
         publication,
         _pushes: pushes,
@@ -124,29 +127,29 @@ pub struct Allowed {
 }
 
 /// access → limit → oclp_play, and whether there can be such a stream.
-pub async fn may_play(visit: &Rc<Visit>) -> Result<Allowed, Refusal> {
-    loops::admit(visit)?;
-    visit.access(Kind::Play)?;
-    let counted = limit::enter(visit, Kind::Play)?;
-    let admitted = oclp::play(visit).await?;
-    let here = registry::find(&visit.key).is_some_and(|stream| stream.on_air());
-    if !here && !visit.awaits_source() {
+pub async fn may_play(request: &Rc<StreamRequest>) -> Result<Allowed, Refusal> {
+    loops::admit(request)?;
+    request.access(Kind::Play)?;
+    let counted = limit::enter(request, Kind::Play)?;
+    let admitted = oclp::play(request).await?;
+    let here = registry::find(&request.key).is_some_and(|stream| stream.on_air());
+    if !here && !request.awaits_source() {
         return Err(Refusal::NotFound("nobody publishes the stream"));
     }
     Ok(Allowed { admitted, counted })
 }
 
 /// play → access → limit → oclp_play → live → oclp_stream → pull.
-pub async fn play(visit: &Rc<Visit>) -> Result<Playing, Refusal> {
-    let Allowed { mut admitted, counted } = may_play(visit).await?;
-    let stream = visit.stream();
-    let interest = directory::inner::interest(&visit.key);
-    admitted.enter_stream(visit);
-    let seat = pull::join(visit, &stream);
+pub async fn play(request: &Rc<StreamRequest>) -> Result<Playing, Refusal> {
+    let Allowed { mut admitted, counted } = may_play(request).await?;
+    let stream = request.stream();
+    let interest = directory::inner::interest(&request.key);
+    admitted.enter_stream(request);
+    let seat = pull::join(request, &stream);
     Ok(Playing { stream, seat, _interest: interest, _admitted: admitted, _counted: counted })
 }
 
-impl Visit {
+impl StreamRequest {
     fn access(&self, kind: Kind) -> Result<(), Refusal> {
         if !self.app.live.live {
             return Err(Refusal::Forbidden("live is off in this application"));
@@ -242,7 +245,7 @@ impl Visit {
     }
 }
 
-impl Vars for Visit {
+impl Vars for StreamRequest {
     fn get(&self, var: &Var) -> Cow<'_, [u8]> {
         let written = |text: Option<String>| text.unwrap_or_default().into_bytes().into();
         let text: &[u8] = match var {
