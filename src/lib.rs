@@ -10,6 +10,7 @@ use nginx_sys::{
 };
 
 mod access_log;
+mod admission;
 mod conf;
 mod directory;
 mod flv_live;

@@ -23,7 +23,8 @@ use crate::conf::relay::RelayLine;
 use crate::nginx::addresses;
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::resolver;
-use crate::stream_request::{limit, StreamRequest};
+use crate::stream_request::attempts::{self, Attempt};
+use crate::stream_request::StreamRequest;
 pub use audience::Seat;
 use keep_up::{Candidate, Decision, Failure, Refused, Targets};
 use target::Target;
@@ -61,8 +62,8 @@ impl Targets for Line {
 
     async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision {
         if self.pull {
-            if let Err(why) = limit::attempt(request, limit::Attempt::Pull) {
-                return Decision::Failed(Failure::new(why));
+            if let Err(spent) = attempts::spend(request, Attempt::Pull) {
+                return Decision::Failed(Failure::new(spent.why()));
             }
         }
         let targets = self.targets(request).into_iter();

@@ -21,6 +21,7 @@ use rtmp_protocol::command::Connect;
 use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 
+use crate::admission::AdmittedPublisher;
 use crate::conf::{AppConf, Listen, Place, ServerConf};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
@@ -30,7 +31,7 @@ use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
 use crate::nginx::share::{self, Share, READS_A_TURN};
 use crate::nginx::task::Task;
-use crate::stream_request::{join, Publishing, StreamRequest, MAX_NAME};
+use crate::stream_request::{join, StreamRequest, MAX_NAME};
 use streams::{MessageStream, MessageStreams, Role};
 
 /// What is read at once. All sessions of a worker share the buffer, since each message is used up
@@ -408,7 +409,7 @@ impl Session {
     }
 
     /// Asks the publisher, if there is one on the connection, and no other.
-    fn publisher<T>(&self, ask: impl Fn(&Publishing) -> T) -> Option<T> {
+    fn publisher<T>(&self, ask: impl Fn(&AdmittedPublisher) -> T) -> Option<T> {
         let streams = self.streams.borrow();
         let role = streams.only(MessageStream::publishes)?.role.borrow();
         match &*role {
@@ -447,7 +448,7 @@ impl Session {
             self.conn.expect_input();
         }
         self.read();
-        let counts = self.publisher(|Publishing { publication, .. }| {
+        let counts = self.publisher(|AdmittedPublisher { publication, .. }| {
             (publication.taken(), publication.stream().players())
         });
         let (taken, players) = counts.unwrap_or((0, 0));

@@ -1,24 +1,19 @@
-//! What an external client wants of a stream, whatever protocol it speaks: the way of a decision,
-//! to be read from top to bottom.
+//! A client that publishes or plays, whatever protocol it speaks: what it is, and the stream that it
+//! asks for.
 
-pub mod limit;
+pub mod attempts;
 mod name;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use crate::conf::{AppConf, Conflict, Kind, MergeWindow, ServerConf};
-use crate::directory::{self, Interest, SourceHold};
-use crate::nginx::clock;
-use crate::nginx::log;
-use crate::oclp::{self, Admitted};
-use crate::registry;
-use crate::relay::{loops, pull, push, Seat};
-use crate::variables::{argument, Var, Vars};
+use live::{Form, Key, Settings, Stream};
 
-use limit::Places;
-use live::{Form, Key, Publication, Settings, Sink, Source, Stream};
+use crate::conf::{AppConf, MergeWindow, ServerConf};
+use crate::registry;
+use crate::variables::{Var, Vars};
+
 pub use name::{find_by_domain, join, Name, MAX_NAME};
 
 /// How far a player may fall behind where `out_queue` says nothing of time.
@@ -74,141 +69,7 @@ pub enum Refusal {
     TooMany(&'static str),
 }
 
-/// A publisher that was let in. Dropped, it has left, and everything it caused ends.
-pub struct Publishing {
-    pub publication: Publication,
-    _pushes: Option<push::Share>,
-    _known: SourceHold,
-    _admitted: Admitted,
-    _counted: Places,
-}
-
-/// A player that was let in and may subscribe. Dropped, it has left.
-pub struct Playing {
-    pub stream: Rc<Stream>,
-    seat: Seat,
-    _interest: Rc<Interest>,
-    _admitted: Admitted,
-    _counted: Places,
-}
-
-impl Playing {
-    /// `sink` is to be told what becomes of the player.
-    pub fn attend(&self, sink: Rc<dyn Sink>) {
-        self.seat.attend(Rc::downgrade(&sink));
-    }
-}
-
-/// publish → access → limit → oclp_publish → live → oclp_stream → push.
-pub async fn publish(
-    request: &Rc<StreamRequest>,
-    source: Rc<dyn Source>,
-) -> Result<Publishing, Refusal> {
-    loops::admit(request)?;
-    request.access(Kind::Publish)?;
-    let counted = limit::enter(request, Kind::Publish)?;
-    let mut admitted = oclp::publish(request).await?;
-    let (known, publication) = request.take_place(source)?;
-    admitted.enter_stream(request);
-    let pushes = push::start(request, publication.stream());
-    Ok(Publishing {
-        publication,
-        _pushes: pushes,
-        _known: known,
-        _admitted: admitted,
-        _counted: counted,
-    })
-}
-
-/// A client that may play, and does not.
-pub struct Allowed {
-    admitted: Admitted,
-    counted: Places,
-}
-
-/// access → limit → oclp_play, and whether there can be such a stream.
-pub async fn may_play(request: &Rc<StreamRequest>) -> Result<Allowed, Refusal> {
-    loops::admit(request)?;
-    request.access(Kind::Play)?;
-    let counted = limit::enter(request, Kind::Play)?;
-    let admitted = oclp::play(request).await?;
-    let here = registry::find(&request.key).is_some_and(|stream| stream.on_air());
-    if !here && !request.awaits_source() {
-        return Err(Refusal::NotFound("nobody publishes the stream"));
-    }
-    Ok(Allowed { admitted, counted })
-}
-
-/// play → access → limit → oclp_play → live → oclp_stream → pull.
-pub async fn play(request: &Rc<StreamRequest>) -> Result<Playing, Refusal> {
-    let Allowed { mut admitted, counted } = may_play(request).await?;
-    let stream = request.stream();
-    let interest = directory::inner::interest(&request.key);
-    admitted.enter_stream(request);
-    let seat = pull::join(request, &stream);
-    Ok(Playing { stream, seat, _interest: interest, _admitted: admitted, _counted: counted })
-}
-
 impl StreamRequest {
-    fn access(&self, kind: Kind) -> Result<(), Refusal> {
-        if !self.app.live.live {
-            return Err(Refusal::Forbidden("live is off in this application"));
-        }
-        if !self.app.allowed(kind, self.ip) {
-            return Err(Refusal::Forbidden("access is denied"));
-        }
-        Ok(())
-    }
-
-    /// Joins the publishers of the stream. Whoever takes somebody's place has a line in the log.
-    fn take_place(&self, source: Rc<dyn Source>) -> Result<(SourceHold, Publication), Refusal> {
-        let (priority, stream, now) = (self.priority(), self.stream(), clock::now());
-        let elsewhere = directory::source(&self.key).map(|remote| remote.priority);
-        let before = stream.priority().max(elsewhere).filter(|before| *before >= 0);
-        let busy = Refusal::BadName("the stream is already published");
-        let joined = match self.app.publish.conflict {
-            Conflict::Reject => {
-                let known = directory::publish(&self.key, priority).map_err(|_| busy)?;
-                (known, stream.publish(priority, source, now).map_err(|_| busy)?)
-            }
-            Conflict::Replace => {
-                let known = directory::publish_over(&self.key, priority);
-                (
-                    known,
-                    stream.replace(priority, source, directory::REPLACED, now).map_err(|_| busy)?,
-                )
-            }
-        };
-        if before.is_some_and(|before| before <= priority) {
-            log::notice!(
-                log::cycle(),
-                "*{} rtmp: another publisher takes over \"{}\", client: {}",
-                self.connection,
-                self.key,
-                String::from_utf8_lossy(&self.remote_addr),
-            );
-        }
-        Ok(joined)
-    }
-
-    /// The priority of a publisher among those of its stream: `?pubpri=N` where that counts, else 0.
-    /// A relay's place, below every publisher, can't be taken by asking for it.
-    fn priority(&self) -> i32 {
-        if !self.app.publish.priority {
-            return 0;
-        }
-        std::str::from_utf8(argument(&self.args, b"pubpri"))
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .map_or(0, |priority: i32| priority.max(0))
-    }
-
-    /// Whether a player stays when there is no source here: somebody may publish, a pull may bring
-    /// one, or another worker has one.
-    pub fn awaits_source(&self) -> bool {
-        self.app.live.idle_streams || pull::possible(self) || directory::source(&self.key).is_some()
-    }
-
     /// The stream that the client names.
     pub fn stream(&self) -> Rc<Stream> {
         registry::stream(&self.key, &self.settings())

@@ -14,6 +14,7 @@ use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::upgrade::Upgrade;
 use super::websocket;
+use crate::admission::{self, AdmittedPlayer};
 use crate::directory;
 use crate::nginx::clock;
 use crate::nginx::event::Event;
@@ -21,7 +22,7 @@ use crate::nginx::http::{Head, Request, Responder};
 use crate::nginx::log;
 use crate::nginx::task::{self, Task};
 use crate::registry;
-use crate::stream_request::{self, Playing, Refusal, StreamRequest};
+use crate::stream_request::{Refusal, StreamRequest};
 
 /// What is handed to nginx at once. A client that stops reading holds this much, and the blocks
 /// that it lies in; the rest waits in the stream, which all its players share.
@@ -122,7 +123,7 @@ pub struct Player {
     wrap: Wrap,
     /// What the client is allowed is being decided.
     decision: RefCell<Option<Task>>,
-    playing: RefCell<Option<Rc<(Subscription, Playing)>>>,
+    playing: RefCell<Option<Rc<(Subscription, AdmittedPlayer)>>>,
     progress: Cell<Progress>,
     /// There is no source since then, in the loop's milliseconds; `None` = there is one.
     unfed: Cell<Option<u64>>,
@@ -176,12 +177,12 @@ impl Player {
             }
             let stream_request = &player.stream_request;
             if player.request.method() == NGX_HTTP_HEAD as usize {
-                return match stream_request::may_play(stream_request).await {
+                return match admission::may_play(stream_request).await {
                     Ok(_) => player.begin(),
                     Err(refusal) => player.refuse(refusal),
                 };
             }
-            match stream_request::play(stream_request).await {
+            match admission::play(stream_request).await {
                 Ok(playing) => player.join(playing),
                 Err(refusal) => player.refuse(refusal),
             }
@@ -199,7 +200,7 @@ impl Player {
         self.request.finalize(status);
     }
 
-    fn join(self: &Rc<Self>, playing: Playing) {
+    fn join(self: &Rc<Self>, playing: AdmittedPlayer) {
         let stream = playing.stream.clone();
         self.unfed.set((!stream.on_air()).then(clock::now));
         playing.attend(self.clone());
@@ -216,7 +217,7 @@ impl Player {
             return self.end_with(why);
         }
         let Some(playing) = self.playing.borrow().clone() else { return };
-        let (subscription, Playing { stream, .. }) = &*playing;
+        let (subscription, AdmittedPlayer { stream, .. }) = &*playing;
         if self.progress.get() == Progress::Undecided {
             if let Err(until) = self.decided(stream) {
                 return self.wait(until);
@@ -482,7 +483,7 @@ impl Sink for Player {
 
     fn source(&self, on_air: bool) {
         self.unfed.set((!on_air).then(clock::now));
-        if !on_air && !self.stream_request.awaits_source() {
+        if !on_air && !admission::awaits_source(&self.stream_request) {
             return self.end_soon(Why::Unpublished);
         }
         if on_air {

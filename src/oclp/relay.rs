@@ -11,7 +11,8 @@ use crate::conf::oclp::{Call, Callback};
 use crate::registry;
 use crate::relay::keep_up::{Candidate, Decision, Failure, Lease, Targets};
 use crate::relay::target::{readable, Scheme, StreamUrl, Target};
-use crate::stream_request::{limit, StreamRequest};
+use crate::stream_request::attempts::{self, Attempt};
+use crate::stream_request::StreamRequest;
 
 /// A line `oclp_pull`, `oclp_push` or `oclp_meta`.
 pub struct Scheduled(pub Rc<Callback>);
@@ -35,8 +36,8 @@ impl Targets for Scheduled {
 
     async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision {
         if self.0.call == Call::Pull {
-            if let Err(why) = limit::attempt(request, limit::Attempt::Pull) {
-                return Decision::Failed(Failure::new(why));
+            if let Err(spent) = attempts::spend(request, Attempt::Pull) {
+                return Decision::Failed(Failure::new(spent.why()));
             }
         }
         let decided = match self.0.call {

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use live::Key;
 
 use super::keep_up::Delays;
 use crate::conf::Msec;
 use crate::nginx::clock;
+use live::Key;
 
 /// The shortest time between two attempts, on the average: twenty a second.
 const INTERVAL_MS: u64 = 50;

@@ -10,8 +10,9 @@ use rtmp_protocol::message;
 use super::command::without_query;
 use super::streams::{MessageStream, Role, Viewer};
 use super::{Flow, Session};
+use crate::admission::{self, AdmittedPlayer};
 use crate::nginx::clock;
-use crate::stream_request::{self, Name, Playing, Refusal, StreamRequest};
+use crate::stream_request::{Name, Refusal, StreamRequest};
 
 impl Session {
     /// A player that plays again moves over to the other stream.
@@ -48,7 +49,7 @@ impl Session {
         };
         let session = self.clone();
         self.decide(async move {
-            match stream_request::play(&stream_request).await {
+            match admission::play(&stream_request).await {
                 Ok(playing) => session.join(&stream, stream_request, playing),
                 Err(refusal) => session.refused(&stream, refusal),
             }
@@ -74,7 +75,7 @@ impl Session {
         self: &Rc<Self>,
         stream: &Rc<MessageStream>,
         stream_request: Rc<StreamRequest>,
-        playing: Playing,
+        playing: AdmittedPlayer,
     ) {
         let live = &stream_request.app.live;
         let fed = playing.stream.on_air();
@@ -173,7 +174,9 @@ impl Session {
             }
         } else {
             let waits = match &*stream.role.borrow() {
-                Role::Player(Viewer { stream_request, .. }) => stream_request.awaits_source(),
+                Role::Player(Viewer { stream_request, .. }) => {
+                    admission::awaits_source(stream_request)
+                }
                 _ => return,
             };
             if !waits {

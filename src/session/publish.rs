@@ -8,10 +8,11 @@ use rtmp_protocol::command::Command;
 use super::command::without_query;
 use super::streams::{MessageStream, Role};
 use super::{Flow, Session};
+use crate::admission::{self, AdmittedPublisher};
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::nginx::task;
-use crate::stream_request::{self, Name, Publishing, Refusal};
+use crate::stream_request::{Name, Refusal};
 
 impl Session {
     pub(super) fn publish_command(self: &Rc<Self>, id: u32, command: &Command) -> Flow {
@@ -42,7 +43,7 @@ impl Session {
         }
         let session = self.clone();
         self.decide(async move {
-            match stream_request::publish(&stream_request, stream.clone()).await {
+            match admission::publish(&stream_request, stream.clone()).await {
                 Ok(publishing) => session.on_air(&stream, publishing),
                 Err(Refusal::Forbidden(why) | Refusal::TooMany(why)) => {
                     session.refuse(&stream, "NetStream.Publish.Forbidden", why);
@@ -59,7 +60,7 @@ impl Session {
         self.refuse(stream, "NetStream.Publish.BadName", why)
     }
 
-    fn on_air(&self, stream: &MessageStream, publishing: Publishing) {
+    fn on_air(&self, stream: &MessageStream, publishing: AdmittedPublisher) {
         log::notice!(self.conn.log(), "{}", self.line(&"started"));
         self.allow_media();
         stream.role.replace(Role::Publisher(publishing));

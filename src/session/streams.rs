@@ -8,9 +8,10 @@ use live::{Filter, Subscription};
 use rtmp_protocol::renumber::Renumber;
 
 use super::Session;
+use crate::admission::{AdmittedPlayer, AdmittedPublisher};
 use crate::conf::AppConf;
 use crate::nginx::task::Task;
-use crate::stream_request::{Playing, Publishing, StreamRequest, STREAM_ID};
+use crate::stream_request::{StreamRequest, STREAM_ID};
 
 /// Message streams that a connection may have at a time: a client that publishes or plays as many
 /// names as fit on one is content, and one that only creates them holds little.
@@ -23,7 +24,7 @@ const CONNECTION: u32 = 0;
 pub(super) enum Role {
     #[default]
     None,
-    Publisher(Publishing),
+    Publisher(AdmittedPublisher),
     Player(Viewer),
 }
 
@@ -31,7 +32,7 @@ pub(super) enum Role {
 pub(super) struct Viewer {
     pub subscription: Subscription,
     pub stream_request: Rc<StreamRequest>,
-    pub _playing: Playing,
+    pub _playing: AdmittedPlayer,
 }
 
 /// One message stream.

@@ -1,29 +1,26 @@
-//! How much one application, one address and one connection may have and cause.
+//! How many clients one application and one address may have, and for how many streams that nobody
+//! publishes an address may wait.
 //!
 //! Many viewers may share an address, so what they have is not limited unless the configuration says
-//! so. What is limited by default is what a viewer has no use for: to wait for hundreds of streams
-//! that do not exist, and to begin anew all the time on one connection, which with HTTP/2 is a
-//! hundred requests in one packet. Each of those makes us ask a server and try an origin.
+//! so. A viewer has no use for waiting for hundreds of streams that do not exist; each of them makes us
+//! ask a server and try an origin.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
-use live::{Change, Key, Stream};
-use super::{Refusal, StreamRequest};
 use crate::conf::Kind;
 use crate::directory::{self, ClientHold, Counted};
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::registry;
+use crate::stream_request::attempts::{self, Attempt};
+use crate::stream_request::{Refusal, StreamRequest};
+use live::{Change, Key, Stream};
 
-/// In how long a connection that has spent all its attempts has all of them again, in milliseconds.
-const MINUTE: u64 = 60_000;
 /// Between two lines of the log that say who was refused, in milliseconds.
 const REPORT_MS: u64 = 1000;
-/// The connections that are kept in mind are looked through when there are so many more.
-const SWEEP: usize = 1024;
 
 thread_local! {
     /// Who waits for a stream that nobody publishes.
@@ -31,20 +28,7 @@ thread_local! {
         registry::observe(published);
         RefCell::default()
     };
-    /// By the number of a connection, and for each kind, when it has all its attempts again, in the
-    /// loop's milliseconds.
-    static SPENT: RefCell<HashMap<(usize, Attempt), u64>> = RefCell::default();
-    static SWEEP_AT: Cell<usize> = const { Cell::new(SWEEP) };
     static REPORTED: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-/// What a connection may do so often.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Attempt {
-    /// To begin to publish or to play.
-    Begin,
-    /// To have a stream pulled.
-    Pull,
 }
 
 /// A client's places among those who are counted. Dropped, they are free.
@@ -96,7 +80,7 @@ fn who(ip: IpAddr) -> Vec<u8> {
 
 /// Takes the places that a client needs, over all workers.
 pub fn enter(request: &StreamRequest, kind: Kind) -> Result<Places, Refusal> {
-    attempt(request, Attempt::Begin).map_err(|why| refuse(request, why))?;
+    attempts::spend(request, Attempt::Begin).map_err(|spent| refuse(request, spent.why()))?;
     let (app, server) = (&request.app, request.app.server_id.as_str());
     let Some(who) = request.ip.map(who) else {
         return Ok(Places { _application: application(request)?, ..Places::default() });
@@ -152,28 +136,6 @@ fn name(request: &StreamRequest, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Re
     let waiting = Rc::new(Waiting { key: key.clone(), who, counted });
     WAITING.with_borrow_mut(|all| all.entry(key).or_default().push(Rc::downgrade(&waiting)));
     Ok(Some(waiting))
-}
-
-/// Spends one of the attempts of the client's connection.
-pub fn attempt(request: &StreamRequest, attempt: Attempt) -> Result<(), &'static str> {
-    // a static pull has no connection
-    let Some(max) = request.app.limit.attempts.filter(|_| request.connection != 0) else {
-        return Ok(());
-    };
-    let (now, each) = (clock::now(), (MINUTE / u64::from(max)).max(1));
-    SPENT.with_borrow_mut(|all| {
-        if all.len() >= SWEEP_AT.get() {
-            all.retain(|_, full_at| *full_at > now);
-            SWEEP_AT.set(all.len() + SWEEP);
-        }
-        let full_at = all.entry((request.connection, attempt)).or_insert(now);
-        let next = (*full_at).max(now) + each;
-        if next > now + MINUTE {
-            return Err("the connection has spent its attempts");
-        }
-        *full_at = next;
-        Ok(())
-    })
 }
 
 /// Says so in the log, for one of many.
