@@ -6,7 +6,6 @@
 mod client;
 mod notice;
 mod proc;
-mod relay;
 mod request;
 mod stream;
 mod told;
@@ -21,10 +20,11 @@ use crate::conf::MainConf;
 use crate::nginx::log;
 use crate::nginx::task;
 use crate::stream_request::{Refusal, StreamRequest};
-use notice::{Answer, Notice};
-pub use relay::Scheduled;
+
+pub use notice::{Answer, Notice, Redirect};
+pub use request::{about_stream, Act};
 use stream::Staying;
-use told::Told;
+pub use told::Told;
 
 /// A worker starts.
 pub fn init(conf: &Rc<MainConf>) {
@@ -118,7 +118,7 @@ fn admission(answer: &Answer, fail: Fail) -> Result<bool, Refusal> {
 /// The request is not a part of who asks: a client that leaves when the request is on its way may
 /// have been let in all the same, and then the server has to hear that it has left. So the
 /// decision is made, and dropped.
-async fn ask<T: 'static>(
+pub async fn ask<T: 'static>(
     notice: Notice,
     decide: impl FnOnce(Notice, Answer) -> T + 'static,
 ) -> Option<T> {

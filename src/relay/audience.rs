@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use live::{Key, Sink, Stream};
 
-use super::feed::Flow;
+use super::flow::Flow;
 use super::pace::Pace;
 use super::players::{Player, Players};
 use super::pull;

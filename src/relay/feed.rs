@@ -1,18 +1,17 @@
 //! What a pull publishes, message by message.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use live::{Kind, Media, Publication, Source, Stream};
+use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command;
 use rtmp_protocol::message;
 
-use super::keep_up::Failure;
+use super::failure::Failure;
+use super::flow::Flow;
 use super::pull::PRIORITY;
 use super::push;
-use super::rtmp_client::Message;
 use crate::nginx::clock;
-use crate::nginx::task::{sleep, Signal};
 use crate::stream_request::StreamRequest;
 
 /// What a pull publishes. It is on air from the first message of the origin's on, since an origin
@@ -25,37 +24,6 @@ pub struct Feed {
     /// In whose name a static pull is pushed on.
     pusher: Option<Rc<StreamRequest>>,
     flow: Rc<Flow>,
-}
-
-/// Whether media comes.
-#[derive(Default)]
-pub struct Flow {
-    /// Raised with the first message.
-    begun: Signal,
-    /// When the last message came; 0 = none has.
-    last: Cell<u64>,
-}
-
-impl Flow {
-    /// Waits for the first message.
-    pub async fn begins(&self) {
-        if !self.has_begun() {
-            self.begun.wait().await;
-        }
-    }
-
-    /// Whether there was a message.
-    pub fn has_begun(&self) -> bool {
-        self.last.get() > 0
-    }
-
-    /// Waits until no message has come for `limit` milliseconds.
-    pub async fn dries_up(&self, limit: u64) {
-        while let Some(left @ 1..) = limit.checked_sub(clock::now().saturating_sub(self.last.get()))
-        {
-            sleep(left).await;
-        }
-    }
 }
 
 /// The engine has nothing to tell a pull: when another source takes over, its owner ends it.
@@ -127,7 +95,7 @@ impl Feed {
         };
         let now = clock::now();
         publication.append(Media { kind, timestamp, payload }, now);
-        self.flow.last.set(now);
+        self.flow.came(now);
         Ok(())
     }
 
@@ -135,7 +103,6 @@ impl Feed {
     fn publish(&mut self) -> Result<&Publication, Failure> {
         let publication = self.stream.publish(PRIORITY, Rc::new(Quiet), clock::now());
         let publication = publication.map_err(|_| Failure::new("the stream has another pull"))?;
-        self.flow.begun.set();
         self.pushes = self.pusher.as_ref().and_then(|request| push::start(request, &self.stream));
         Ok(self.publication.insert(publication))
     }

@@ -16,9 +16,9 @@ use percent_encoding::{percent_encode, AsciiSet, CONTROLS};
 use rtmp_protocol::flv::FlvReader;
 use rtmp_protocol::url::Redirect;
 
-use super::connect;
+use super::connect::connect;
+use super::failure::{Failure, Refused};
 use super::feed::Feed;
-use super::keep_up::{Failure, Refused};
 use super::target::{readable, Target};
 use crate::conf::relay::Redirects;
 use crate::conf::Msec;

@@ -4,17 +4,13 @@
 //! and machine that it came through. Only the machine that made a mark knows it again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 
 use live::Key;
 
-use super::target::{Scheme, Target};
-use crate::conf::{self, Listen, Place, ServerConf};
-use crate::nginx::address::Address;
 use crate::nginx::log;
 use crate::nginx::random;
-use crate::stream_request::{find_by_domain, join, Refusal, StreamRequest};
+use crate::stream_request::{Refusal, StreamRequest};
 
 /// Relays that a stream may come through. A cluster has two or three levels.
 pub const MAX_HOPS: u32 = 8;
@@ -86,40 +82,4 @@ pub fn admit(request: &StreamRequest) -> Result<(), Refusal> {
         return Err(Refusal::NotFound("relays make a loop"));
     }
     Ok(())
-}
-
-/// Whether `target` at `address` is this very stream: one of our own listening addresses, and the
-/// key that the relay is for.
-pub fn is_self(target: &Target, address: SocketAddr, request: &StreamRequest) -> bool {
-    if target.scheme != Scheme::Rtmp {
-        return false;
-    }
-    let app = target.app.split(|byte| *byte == b'?').next().unwrap_or_default();
-    let path = join(app, &target.name);
-    let Some(main) = conf::main_conf() else { return false };
-    let host = target.domain.split(|byte| *byte == b':').next().unwrap_or_default();
-    let ip = address.ip().to_canonical();
-    main.listens.iter().any(|listen| match &listen.address {
-        Address::Ip(own) => {
-            let takes = match own.ip() {
-                wildcard if wildcard.is_unspecified() => {
-                    wildcard.is_ipv4() == ip.is_ipv4() && is_local(ip)
-                }
-                own => own.to_canonical() == ip,
-            };
-            own.port() == address.port() && takes && leads_to(listen, host, &path, &request.key)
-        }
-        Address::Unix(_) => false,
-    })
-}
-
-fn leads_to(listen: &Listen, host: &[u8], path: &[u8], key: &Key) -> bool {
-    let (server, _, found) = find_by_domain(listen, host, path, ServerConf::split);
-    let same = |place: Place<'_>| *place.app == *key.app && *place.name == *key.name;
-    server.id.as_str() == &*key.server && found.is_some_and(same)
-}
-
-/// Whether the address is one of this machine's: only those can be bound.
-fn is_local(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
 }

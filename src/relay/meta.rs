@@ -6,12 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::keep_up::{keep_up, Candidate, Decision, Lasting, Relay, Stop, Targets};
+use super::attempt::Relay;
+use super::decision::{Candidate, Decision, Targets};
+use super::keep_up::{keep_up, Lasting, Stop};
 use super::push::Push;
+use super::scheduled::Scheduled;
 use super::target::Target;
 use crate::nginx::log;
 use crate::nginx::task::{self, Signal, Task};
-use crate::oclp::Scheduled;
 use crate::stream_request::StreamRequest;
 
 /// One line, from the first header on. Dropped, its relay ends.

@@ -6,11 +6,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-
-use super::keep_up::Delays;
+use live::Key;
+use super::delays::Delays;
 use crate::conf::Msec;
 use crate::nginx::clock;
-use live::Key;
 
 /// The shortest time between two attempts, on the average: twenty a second.
 const INTERVAL_MS: u64 = 50;

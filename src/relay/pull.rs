@@ -11,24 +11,27 @@ use std::rc::{Rc, Weak};
 
 use live::{Change, Key, Stream};
 
+use super::attempt::{attempt, Ended, Outcome, Relay};
 use super::audience::{self, Audience, Seat};
-use super::feed::{Feed, Flow};
+use super::configured::Configured;
+use super::decision::Targets;
+use super::failure::{Failure, Refused};
+use super::feed::Feed;
+use super::flow::Flow;
 use super::flv_client::FlvClient;
-use super::keep_up::{attempt, Ended, Failure, Outcome, Refused, Relay, Targets};
 use super::loops::{self, MAX_HOPS};
 use super::pace::Pace;
 use super::players::{Choice, Player};
 use super::report::Report;
 use super::rtmp_client::{Role, RtmpClient};
+use super::scheduled::Scheduled;
 use super::target::{Scheme, Target};
-use super::Line;
 use crate::conf::{self, AppConf, Msec, ServerConf};
 use crate::directory::{self, Interest, SourceHold};
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
 use crate::nginx::process;
 use crate::nginx::task::{race, sleep};
-use crate::oclp::Scheduled;
 use crate::registry;
 use crate::stream_request::StreamRequest;
 
@@ -176,7 +179,7 @@ pub fn identity(request: &StreamRequest) -> u64 {
         if let Some(callback) = &request.app.oclp.pull {
             Scheduled(callback.clone()).told(request).hash(&mut hasher);
         } else if let Some(line) = &request.app.relay.pull {
-            let targets = Line { line: line.clone(), pull: true }.targets(request);
+            let targets = Configured { line: line.clone(), pull: true }.targets(request);
             targets.iter().for_each(|target| target.told().hash(&mut hasher));
         }
         hasher.finish()
@@ -189,7 +192,7 @@ pub async fn keep_on(audience: Weak<Audience>, stream: Rc<Stream>, request: Rc<S
     if let Some(callback) = &request.app.oclp.pull {
         pull.keep_on(Scheduled(callback.clone())).await;
     } else if let Some(line) = &request.app.relay.pull {
-        pull.keep_on(Line { line: line.clone(), pull: true }).await;
+        pull.keep_on(Configured { line: line.clone(), pull: true }).await;
     }
 }
 

@@ -14,18 +14,21 @@ use live::{
 };
 use rtmp_protocol::message;
 
+use super::attempt::Relay;
 use super::clients::Clients;
-use super::feed::Flow;
-use super::keep_up::{keep_up, Failure, Lasting, Relay, Stop, Targets};
+use super::configured::Configured;
+use super::decision::Targets;
+use super::failure::Failure;
+use super::flow::Flow;
+use super::keep_up::{keep_up, Lasting, Stop};
 use super::meta::Meta;
 use super::rtmp_client::{self, Role, RtmpClient};
+use super::scheduled::Scheduled;
 use super::target::Target;
-use super::Line;
 use crate::conf::Msec;
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
 use crate::nginx::task::{self, patience, race, Signal, Task};
-use crate::oclp::Scheduled;
 use crate::registry;
 use crate::stream_request::StreamRequest;
 
@@ -81,7 +84,7 @@ pub fn start(request: &Rc<StreamRequest>, stream: &Rc<Stream>) -> Option<Share> 
     let share = pushes.share(request);
     let mut tasks = pushes.tasks.borrow_mut();
     for line in lines {
-        tasks.push(pushes.run(Line { line: line.clone(), pull: false }));
+        tasks.push(pushes.run(Configured { line: line.clone(), pull: false }));
     }
     for callback in &oclp.push {
         tasks.push(pushes.run(Scheduled(callback.clone())));

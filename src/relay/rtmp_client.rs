@@ -17,9 +17,9 @@ use rtmp_protocol::message::{self, UserControl};
 
 pub use rtmp_protocol::chunk::Message;
 
-use super::connect;
+use super::connect::connect;
+use super::failure::{Failure, Refused};
 use super::feed::Feed;
-use super::keep_up::{Failure, Refused};
 use super::target::Target;
 use crate::conf::{Msec, ServerConf};
 use crate::nginx::async_conn::{AsyncConn, Reader};

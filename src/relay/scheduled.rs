@@ -3,14 +3,12 @@
 use std::hash::Hash;
 use std::rc::Rc;
 
-use super::ask;
-use super::notice::{Answer, Notice, Redirect};
-use super::request::{about_stream, Act};
-use super::told::Told;
+use super::decision::{Candidate, Decision, Lease, Targets};
+use super::failure::Failure;
+use super::target::{readable, Scheme, StreamUrl, Target};
 use crate::conf::oclp::{Call, Callback};
+use crate::oclp::{about_stream, ask, Act, Answer, Notice, Redirect, Told};
 use crate::registry;
-use crate::relay::keep_up::{Candidate, Decision, Failure, Lease, Targets};
-use crate::relay::target::{readable, Scheme, StreamUrl, Target};
 use crate::stream_request::attempts::{self, Attempt};
 use crate::stream_request::StreamRequest;
 
@@ -91,7 +89,7 @@ fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
     match target(&notice.request, to, schemes) {
         Err(why) => failed(format!("the callback was answered with {why}")),
         Ok(target) => {
-            let lease = Box::new(Session(Told::new(notice)));
+            let lease = Box::new(Reported(Told::new(notice)));
             Decision::Try(vec![Candidate { target, lease }])
         }
     }
@@ -118,9 +116,9 @@ fn is_authority(domain: &[u8]) -> bool {
 }
 
 /// One relay session, as the server knows of it.
-struct Session(Told);
+struct Reported(Told);
 
-impl Lease for Session {
+impl Lease for Reported {
     fn established(&mut self) {
         self.0.update();
     }

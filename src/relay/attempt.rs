@@ -1,0 +1,216 @@
+//! One attempt: the targets that were decided for it, in turn, until one works, and then until that
+//! ends.
+
+use std::future::{pending, Future};
+use std::pin::{pin, Pin};
+use std::rc::Rc;
+
+use super::decision::{Candidate, Decision, Targets};
+use super::failure::{Failure, Refused};
+use super::flow::Flow;
+use super::report::Report;
+use super::target::Target;
+use crate::conf::Msec;
+use crate::nginx::clock;
+use crate::nginx::log;
+use crate::nginx::task::{race, sleep, timeout};
+use crate::stream_request::StreamRequest;
+
+/// A relay that breaks sooner than this after it was established waits like one that failed, so
+/// that a server which takes and drops everybody is not asked without end.
+const STABLE_MS: u64 = 1000;
+/// The part of the time that players may be without media which is left to the next url.
+const NEXT_URL: u64 = 5;
+
+/// One direction of relaying: how one session is opened, and how it goes on.
+pub trait Relay {
+    /// For the log: `pull of X from`, `push of X to`.
+    fn describe(&self) -> String;
+    /// A session that the other server has consented to; dropped, it is closed.
+    type Session;
+    /// From the host's name to the other server's first status.
+    async fn open(
+        &self,
+        request: &Rc<StreamRequest>,
+        target: &Target,
+    ) -> Result<Self::Session, Failure>;
+    /// The media that has to come before the relay works; none for one that sends it.
+    fn flow(&self, session: &Self::Session) -> Option<Rc<Flow>>;
+    /// Waits until media has been waited for long enough: for so many milliseconds, if there is
+    /// somewhere else to go.
+    async fn waited(&self, limit: Msec, spares: bool);
+    /// Until it breaks.
+    async fn run(&self, session: Self::Session) -> Failure;
+}
+
+/// What became of one attempt.
+pub enum Outcome {
+    /// Whoever it was for has left before it was established.
+    Left,
+    /// It is not to be.
+    GiveUp,
+    /// It is not to be, and its clients are to end.
+    EndClients(&'static str),
+    /// None of the targets worked; what the last one said.
+    Failed { failure: Failure, last: Option<Target> },
+    /// It worked, and ended.
+    Ended(Ended),
+}
+
+/// An established relay that has ended.
+pub struct Ended {
+    pub failure: Failure,
+    pub target: Target,
+    /// Whether it has worked for a while.
+    pub stable: bool,
+    /// The url to begin with next.
+    pub next: usize,
+}
+
+/// One attempt for the stream of `request`: the targets in turn, from number `begin` on, until one
+/// works, and then until that ends. It ends when `left` does, unless it works by then.
+pub async fn attempt<R: Relay>(
+    relay: &R,
+    targets: &mut impl Targets,
+    request: &Rc<StreamRequest>,
+    begin: usize,
+    report: &Report,
+    left: impl Future<Output = ()>,
+) -> Outcome {
+    let mut left = pin!(left);
+    let mut candidates = match unless(left.as_mut(), targets.next(request)).await {
+        None => return Outcome::Left,
+        Some(Decision::Try(candidates)) => candidates,
+        Some(Decision::GiveUp) => return Outcome::GiveUp,
+        Some(Decision::EndClients(why)) => return Outcome::EndClients(why),
+        Some(Decision::Failed(failure)) => return Outcome::Failed { failure, last: None },
+    };
+    let (conf, urls) = (&request.app.relay, candidates.len().max(1));
+    candidates.rotate_left(begin % urls);
+    let spares = urls > 1;
+    // with somewhere else to go, players have media from there when the time is over
+    let in_time = |limit: Msec| if spares { limit - limit / NEXT_URL } else { limit };
+    let mut candidates = candidates.into_iter().enumerate().peekable();
+    while let Some((number, Candidate { target, mut lease })) = candidates.next() {
+        let opened = open(relay, request, &target, in_time(conf.relay_timeout));
+        let Some(opened) = unless(left.as_mut(), opened).await else { return Outcome::Left };
+        let failure = match opened {
+            Err(failure) => failure,
+            Ok((session, rest)) => {
+                let flow = relay.flow(&session);
+                if flow.is_some() {
+                    let relay = relay.describe();
+                    log::debug!(log::cycle(), "rtmp: {relay} {target}: waits for media");
+                }
+                let mut run = pin!(relay.run(session));
+                let begun = begins(relay, flow.as_deref(), run.as_mut(), rest, spares);
+                match unless(left.as_mut(), begun).await {
+                    None => return Outcome::Left,
+                    Some(Err(failure)) => failure,
+                    Some(Ok(ended)) => {
+                        lease.established();
+                        report.established(&relay.describe(), &target);
+                        let since = clock::now();
+                        let idle = Some(in_time(conf.relay_idle_timeout)).filter(|_| spares);
+                        let failure = match ended {
+                            Some(failure) => failure,
+                            None => works(relay, &target, flow.as_deref(), run, idle, report).await,
+                        };
+                        let next = if failure.gone { begin + number + 1 } else { 0 };
+                        let stable = clock::now().saturating_sub(since) >= STABLE_MS;
+                        return Outcome::Ended(Ended { failure, target, stable, next });
+                    }
+                }
+            }
+        };
+        drop(lease);
+        // an address that has answered is as good as the others
+        if !matches!(failure.refused, Some(Refused::NotFound | Refused::Forbidden)) {
+            target.failed();
+        }
+        if candidates.peek().is_none() {
+            return Outcome::Failed { failure, last: Some(target) };
+        }
+        let next = format_args!("trying the next url");
+        report.failed(&relay.describe(), Some(&target), &failure.why, next);
+    }
+    Outcome::Failed { failure: Failure::new("there is no url"), last: None }
+}
+
+/// Opens a session within `limit` milliseconds, and gives what is left of them.
+async fn open<R: Relay>(
+    relay: &R,
+    request: &Rc<StreamRequest>,
+    target: &Target,
+    limit: Msec,
+) -> Result<(R::Session, Msec), Failure> {
+    let began = clock::now();
+    let session = timeout(limit, relay.open(request, target)).await;
+    let late = || Err(Failure::new(format!("no answer within {limit}ms")));
+    let session = session.unwrap_or_else(late)?;
+    Ok((session, limit.saturating_sub(clock::now().saturating_sub(began))))
+}
+
+/// Runs a session until its first media, if it has to bring any; with why it ended, if that was all.
+async fn begins<R: Relay>(
+    relay: &R,
+    flow: Option<&Flow>,
+    run: Pin<&mut impl Future<Output = Failure>>,
+    limit: Msec,
+    spares: bool,
+) -> Result<Option<Failure>, Failure> {
+    let Some(flow) = flow else { return Ok(None) };
+    let begins = async {
+        flow.begins().await;
+        Ok(None)
+    };
+    let waited = async {
+        relay.waited(limit, spares).await;
+        Err(Failure::new("the server has the stream, but sends nothing of it"))
+    };
+    let ends = async { Err(run.await) };
+    match race(begins, race(ends, waited)).await {
+        Err(failure) if flow.has_begun() => Ok(Some(failure)),
+        result => result.map_err(Failure::when_asked),
+    }
+}
+
+/// Runs an established session until it ends, or brings no media for `idle` milliseconds.
+async fn works<R: Relay>(
+    relay: &R,
+    target: &Target,
+    flow: Option<&Flow>,
+    run: Pin<&mut impl Future<Output = Failure>>,
+    idle: Option<Msec>,
+    report: &Report,
+) -> Failure {
+    let stable = async {
+        sleep(STABLE_MS).await;
+        report.stable(&relay.describe(), target);
+        pending().await
+    };
+    let dry = async {
+        match (flow, idle) {
+            (Some(flow), Some(limit @ 1..)) => {
+                flow.dries_up(limit).await;
+                Failure { gone: true, ..Failure::new(format!("nothing came for {limit}ms")) }
+            }
+            _ => pending().await,
+        }
+    };
+    let failure = race(run, race(stable, dry)).await;
+    // an origin that has lost the stream may say that there is none
+    Failure { gone: failure.gone || failure.refused == Some(Refused::NotFound), ..failure }
+}
+
+/// Waits for `future`, unless `end` is ready first.
+async fn unless<T>(
+    end: Pin<&mut impl Future<Output = ()>>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let end = async {
+        end.await;
+        None
+    };
+    race(async { Some(future.await) }, end).await
+}
