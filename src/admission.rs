@@ -13,16 +13,15 @@ use crate::nginx::clock;
 use crate::nginx::log;
 use crate::oclp::{self, Admitted};
 use crate::registry;
-use crate::relay::{loops, pull, push, Seat};
+use crate::relay::{loops, pulls, pushes, PushShare, Seat};
 use crate::stream_request::{Refusal, StreamRequest};
 use crate::variables::argument;
-
 use limit::Places;
 
 /// A publisher that was let in. Dropped, it has left, and everything it caused ends.
 pub struct AdmittedPublisher {
     pub publication: Publication,
-    _pushes: Option<push::Share>,
+    _pushes: Option<PushShare>,
     _known: SourceHold,
     _admitted: Admitted,
     _counted: Places,
@@ -55,7 +54,7 @@ pub async fn publish(
     let mut admitted = oclp::publish(request).await?;
     let (known, publication) = take_place(request, source)?;
     admitted.enter_stream(request);
-    let pushes = push::start(request, publication.stream());
+    let pushes = pushes::start(request, publication.stream());
     Ok(AdmittedPublisher {
         publication,
         _pushes: pushes,
@@ -90,7 +89,7 @@ pub async fn play(request: &Rc<StreamRequest>) -> Result<AdmittedPlayer, Refusal
     let stream = request.stream();
     let interest = directory::inner::interest(&request.key);
     admitted.enter_stream(request);
-    let seat = pull::join(request, &stream);
+    let seat = pulls::join(request, &stream);
     Ok(AdmittedPlayer { stream, seat, _interest: interest, _admitted: admitted, _counted: counted })
 }
 
@@ -151,6 +150,6 @@ fn priority(request: &StreamRequest) -> i32 {
 /// one, or another worker has one.
 pub fn awaits_source(request: &StreamRequest) -> bool {
     request.app.live.idle_streams
-        || pull::possible(request)
+        || pulls::possible(request)
         || directory::source(&request.key).is_some()
 }

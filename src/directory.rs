@@ -22,8 +22,8 @@ use crate::nginx::log;
 use crate::nginx::process;
 use crate::registry;
 use crate::relay;
-
 use member::{Member, NO_SOURCE};
+
 pub use socket::{start, stop};
 
 /// A full zone is reported once in so long.
@@ -46,11 +46,11 @@ pub fn watch() {
                     stream.refuse_source(priority, REPLACED);
                 }
                 find_source(&stream);
-                relay::pull::resume(&stream);
+                relay::pulls::resume(&stream);
             }
             Word::NotFound => {
                 let why = "there is no such stream, as another worker was told";
-                relay::pull::end_players(&stream, why);
+                relay::pulls::end_players(&stream, why);
             }
         }
     });

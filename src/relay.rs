@@ -12,27 +12,36 @@ mod failure;
 mod feed;
 mod flow;
 mod flv_client;
+mod identity;
+mod inlet;
 mod keep_up;
+mod lingering;
 pub mod loops;
 mod meta;
+mod outlet;
 mod pace;
 mod players;
-pub mod pull;
-pub mod push;
+mod pull;
+pub mod pulls;
+mod push;
+pub mod pushes;
 mod report;
 mod rtmp_client;
 mod scheduled;
-pub mod target;
+mod seat;
+mod standing;
+mod target;
 
-pub use audience::Seat;
+pub use pushes::PushShare;
+pub use seat::Seat;
 
 /// A worker starts.
 pub fn init() {
-    pull::init();
-    push::init();
+    pulls::init();
+    pushes::init();
 }
 
 /// A worker ends.
 pub fn exit() {
-    pull::exit();
+    pulls::exit();
 }

@@ -375,7 +375,7 @@ fn look_again() {
     for stream in due.iter().filter_map(|(_, stream)| stream.upgrade()) {
         if stream.players() > 0 && !look(&stream) {
             // that worker pulled it for all: now it is up to this one
-            relay::pull::resume(&stream);
+            relay::pulls::resume(&stream);
         }
     }
     look_again_in_time();

@@ -4,36 +4,21 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
-use live::{Key, Sink, Stream};
+use live::{Key, Stream};
 
 use super::flow::Flow;
 use super::pace::Pace;
 use super::players::{Player, Players};
-use super::pull;
+use super::standing::standing;
 use crate::conf::Msec;
 use crate::directory;
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
-use crate::nginx::task::{self, sleep, Signal, Task};
+use crate::nginx::task::{Signal, Task};
 use crate::stream_request::StreamRequest;
 
 thread_local! {
     static AUDIENCES: RefCell<HashMap<Key, Weak<Audience>>> = RefCell::default();
-    /// Those that go on without a player of this worker.
-    static BEREFT: RefCell<HashMap<Key, Bereft>> = RefCell::default();
-}
-
-/// An audience that has lost its players, and may get others.
-struct Bereft {
-    _audience: Rc<Audience>,
-    /// How long it goes on when no other worker plays from it either.
-    linger: Msec,
-    end: Option<Task>,
-}
-
-/// A worker ends.
-pub fn exit() {
-    drop(BEREFT.take());
 }
 
 /// The audience of that stream, if there is one.
@@ -41,9 +26,17 @@ pub fn find(key: &Key) -> Option<Rc<Audience>> {
     AUDIENCES.with_borrow(|all| all.get(key).and_then(Weak::upgrade))
 }
 
+/// There is no such stream, as a scheduler says.
+pub fn end_players(stream: &Stream, why: &'static str) {
+    if let Some(audience) = find(stream.key()) {
+        audience.players.end();
+    }
+    stream.end_players(why);
+}
+
 /// Those who play a stream in this worker.
 pub struct Audience {
-    stream: Rc<Stream>,
+    pub stream: Rc<Stream>,
     pub players: Players,
     /// What stands among the players for a static pull, and its number there.
     standing: OnceCell<(u64, Rc<StreamRequest>)>,
@@ -62,12 +55,6 @@ pub struct Audience {
     conn: RefCell<Weak<AsyncConn>>,
     /// What comes over it.
     flow: RefCell<Weak<Flow>>,
-}
-
-/// A player's place; dropped, it has left.
-pub struct Seat {
-    audience: Rc<Audience>,
-    id: u64,
 }
 
 impl Audience {
@@ -89,30 +76,13 @@ impl Audience {
             conn: RefCell::default(),
             flow: RefCell::default(),
         });
-        if let Some(request) = pull::standing(stream.key()) {
+        if let Some(request) = standing(stream.key()) {
             let id = audience.players.enter(&request);
             audience.standing.get_or_init(|| (id, request));
         }
         let key = stream.key().clone();
         AUDIENCES.with_borrow_mut(|all| all.insert(key, Rc::downgrade(&audience)));
         audience
-    }
-
-    /// A player comes.
-    pub fn take_seat(self: &Rc<Self>, request: &Rc<StreamRequest>) -> Seat {
-        let id = self.players.enter(request);
-        self.start_if_needed();
-        self.look_for_speaker(0);
-        self.note_idle();
-        Seat { audience: self.clone(), id }
-    }
-
-    /// Pulls from now on, also without a player.
-    pub fn keep(self: &Rc<Self>) -> Seat {
-        self.kept.set(true);
-        self.start_if_needed();
-        let id = self.standing.get().map_or(u64::MAX, |(id, _)| *id);
-        Seat { audience: self.clone(), id }
     }
 
     /// In whose name a static pull is pushed on.
@@ -135,27 +105,20 @@ impl Audience {
         !self.is_empty() || self.kept.get() && !clock::exiting()
     }
 
-    /// Starts the pull if there is somebody to ask for and no source, or tells it of a new player.
-    pub fn start_if_needed(self: &Rc<Self>) {
-        if self.stream.on_air() || !self.is_wanted() || !self.players.any_open() {
-            return;
-        }
-        if self.pull.borrow().is_some() {
-            return self.news.set();
-        }
-        let Some(request) = self.players.first().filter(|request| pull::possible(request)) else {
-            return;
-        };
-        let pulling = pull::keep_on(Rc::downgrade(self), self.stream.clone(), request);
-        let this = Rc::downgrade(self);
-        let task = task::spawn(async move {
-            pulling.await;
-            // nothing is waited for any more, so this task may go
-            if let Some(audience) = this.upgrade() {
-                audience.end_pull();
-            }
-        });
-        self.pull.replace(Some(task));
+    /// Pulls from now on, also without a player. Gives the number of what stands for one.
+    pub fn keep(&self) -> u64 {
+        self.kept.set(true);
+        self.standing.get().map_or(u64::MAX, |(id, _)| *id)
+    }
+
+    /// Whether there is a pull.
+    pub fn is_pulling(&self) -> bool {
+        self.pull.borrow().is_some()
+    }
+
+    /// The pull that the players share.
+    pub fn set_pull(&self, pull: Task) {
+        self.pull.replace(Some(pull));
     }
 
     /// Ends the pull.
@@ -180,7 +143,7 @@ impl Audience {
 
     /// A pull that is not established speaks for somebody who is here. Where there is nobody at all,
     /// it has `linger` milliseconds more.
-    fn look_for_speaker(&self, linger: Msec) {
+    pub fn look_for_speaker(&self, linger: Msec) {
         let Some(identity) = self.speaking.get().filter(|_| !self.is_feeding()) else { return };
         let lingers = || linger > 0 && !directory::is_wanted_elsewhere(self.stream.key());
         if self.players.of(identity).is_empty() && !(self.is_empty() && lingers()) {
@@ -196,6 +159,16 @@ impl Audience {
     /// There is to be no pull for `player`, until it has left or there is news.
     pub fn gave_up(&self, player: &Player) {
         self.gave_up.set(Some(player.id()));
+    }
+
+    /// Whether that was the player for which there was to be no pull: then there may be one again.
+    pub fn resumes_without(&self, id: u64) -> bool {
+        if self.gave_up.get() != Some(id) {
+            return false;
+        }
+        self.gave_up.set(None);
+        self.players.reopen();
+        true
     }
 
     /// The pull has a connection.
@@ -214,41 +187,8 @@ impl Audience {
         self.flow.borrow().upgrade().is_some_and(|flow| flow.has_begun())
     }
 
-    /// Goes on without a player of this worker: while others play from it, and for `linger` then.
-    fn outlive(self: Rc<Self>, linger: Msec) {
-        let (key, played) = (self.stream.key().clone(), self.stream.players() > 0);
-        let audience = self.clone();
-        let bereft = Bereft { _audience: self, linger, end: None };
-        let before = BEREFT.with_borrow_mut(|all| all.insert(key, bereft));
-        drop(before);
-        audience.note_players(played);
-    }
-
-    /// An audience that goes on without players ends when nobody has come in time.
-    pub fn note_players(&self, some: bool) {
-        let key = self.stream.key();
-        let end = |linger| {
-            let key = key.clone();
-            task::spawn(async move {
-                sleep(linger).await;
-                // nothing is waited for any more, so this task may go
-                let bereft = BEREFT.with_borrow_mut(|all| all.remove(&key));
-                drop(bereft);
-            })
-        };
-        let gone = BEREFT.with_borrow_mut(|all| {
-            let bereft = all.get_mut(key)?;
-            if !some && (bereft.linger == 0 || clock::exiting()) {
-                return all.remove(key);
-            }
-            bereft.end = (!some).then(|| end(bereft.linger));
-            None
-        });
-        drop(gone);
-    }
-
     /// A worker that leaves does not wait for a pull that nobody plays.
-    fn note_idle(&self) {
+    pub fn note_idle(&self) {
         if let Some(conn) = self.conn.borrow().upgrade() {
             conn.set_idle(self.is_empty());
         }
@@ -263,37 +203,5 @@ impl Drop for Audience {
                 all.remove(self.stream.key());
             }
         });
-    }
-}
-
-impl Seat {
-    /// `sink` is to be told what becomes of the player.
-    pub fn attend(&self, sink: Weak<dyn Sink>) {
-        self.audience.players.attend(self.id, sink);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let audience = &self.audience;
-        let request = audience.players.first();
-        audience.players.leave(self.id);
-        let linger = request.map_or(0, |request| request.app.relay.pull_linger);
-        audience.look_for_speaker(linger);
-        audience.note_idle();
-        if audience.gave_up.get() == Some(self.id) {
-            audience.gave_up.set(None);
-            audience.players.reopen();
-            audience.start_if_needed();
-        }
-        if !audience.is_empty() || audience.pull.borrow().is_none() {
-            return;
-        }
-        if clock::exiting() {
-            // also a static pull: the next generation of workers has its own
-            audience.end_pull();
-            return;
-        }
-        audience.clone().outlive(linger);
     }
 }

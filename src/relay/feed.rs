@@ -9,16 +9,19 @@ use rtmp_protocol::message;
 
 use super::failure::Failure;
 use super::flow::Flow;
-use super::pull::PRIORITY;
-use super::push;
+use super::pushes::{self, PushShare};
 use crate::nginx::clock;
 use crate::stream_request::StreamRequest;
+
+/// The priority of a pull among the sources of its stream: below every publisher, so that one who
+/// comes wins.
+pub const PRIORITY: i32 = -1;
 
 /// What a pull publishes. It is on air from the first message of the origin's on, since an origin
 /// without a publisher may still let us wait. Dropped, it is not.
 pub struct Feed {
     // a static pull is pushed on, as long as there is something
-    pushes: Option<push::Share>,
+    pushes: Option<PushShare>,
     publication: Option<Publication>,
     stream: Rc<Stream>,
     /// In whose name a static pull is pushed on.
@@ -103,7 +106,7 @@ impl Feed {
     fn publish(&mut self) -> Result<&Publication, Failure> {
         let publication = self.stream.publish(PRIORITY, Rc::new(Quiet), clock::now());
         let publication = publication.map_err(|_| Failure::new("the stream has another pull"))?;
-        self.pushes = self.pusher.as_ref().and_then(|request| push::start(request, &self.stream));
+        self.pushes = self.pusher.as_ref().and_then(|request| pushes::start(request, &self.stream));
         Ok(self.publication.insert(publication))
     }
 }

@@ -13,12 +13,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use percent_encoding::{percent_encode, AsciiSet, CONTROLS};
-use rtmp_protocol::flv::FlvReader;
+use rtmp_protocol::flv::{FlvReader, Tag};
 use rtmp_protocol::url::Redirect;
 
 use super::connect::connect;
 use super::failure::{Failure, Refused};
-use super::feed::Feed;
 use super::target::{readable, Target};
 use crate::conf::relay::Redirects;
 use crate::conf::Msec;
@@ -128,13 +127,13 @@ impl FlvClient {
         self.conn.clone()
     }
 
-    /// Feeds the tags into a stream, until they end.
-    pub async fn play(mut self, feed: &mut Feed) -> Failure {
+    /// Gives each tag to `feed`, until they end.
+    pub async fn play(mut self, mut feed: impl FnMut(Tag<'_>) -> Result<(), Failure>) -> Failure {
         let silence = silence(self.timeout, self.last.clone());
         let tags = async {
             loop {
                 for _ in 0..READS_A_TURN {
-                    if let Err(failure) = self.read(feed).await {
+                    if let Err(failure) = self.read(&mut feed).await {
                         return failure;
                     }
                     if self.share.is_used_up() {
@@ -148,7 +147,10 @@ impl FlvClient {
         race(silence, tags).await
     }
 
-    async fn read(&mut self, feed: &mut Feed) -> Result<(), Failure> {
+    async fn read(
+        &mut self,
+        feed: &mut impl FnMut(Tag<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let frame = match self.body.frame().await {
             Some(frame) => frame.map_err(broken)?,
             None => return Err(Failure::unpublished()),
@@ -164,7 +166,7 @@ impl FlvClient {
             let tag = self.reader.read(&mut input);
             let Some(tag) = tag.map_err(|error| Failure::new(error.to_string()))? else { break };
             self.share.take(1);
-            feed.media(tag.kind, tag.timestamp, tag.payload)?;
+            feed(tag)?;
         }
         self.unread = input.to_vec();
         Ok(())

@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 
 use live::{End, Sink};
 
+use super::identity::identity;
 use super::pace::Pace;
 use crate::nginx::clock;
 use crate::stream_request::StreamRequest;
@@ -59,7 +60,7 @@ impl Player {
     /// What an origin is told in this player's name comes down to this number: whoever has the same
     /// gets the same answer.
     pub fn identity(&self) -> u64 {
-        *self.identity.get_or_init(|| super::pull::identity(&self.request))
+        *self.identity.get_or_init(|| identity(&self.request))
     }
 
     /// Tells the player that there is no stream for it.

@@ -1,24 +1,20 @@
-//! Pulls: what is played here and not published here is published by us, from another server.
-//!
-//! The players of a stream share its pull: it starts when there is one of them and no source, and
-//! ends when the last has left, or when somebody publishes the stream here. Whose name it asks in
-//! is said in [`super::players`].
+//! One pull: whose name it asks in, where it goes, and what follows when it fails.
 
-use std::cell::RefCell;
 use std::future::pending;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::rc::{Rc, Weak};
 
-use live::{Change, Key, Stream};
+use live::Stream;
+use rtmp_protocol::flv::Tag;
 
 use super::attempt::{attempt, Ended, Outcome, Relay};
-use super::audience::{self, Audience, Seat};
+use super::audience::{end_players, Audience};
 use super::configured::Configured;
 use super::decision::Targets;
 use super::failure::{Failure, Refused};
-use super::feed::Feed;
+use super::feed::{Feed, PRIORITY};
 use super::flow::Flow;
 use super::flv_client::FlvClient;
+use super::inlet;
 use super::loops::{self, MAX_HOPS};
 use super::pace::Pace;
 use super::players::{Choice, Player};
@@ -26,17 +22,13 @@ use super::report::Report;
 use super::rtmp_client::{Role, RtmpClient};
 use super::scheduled::Scheduled;
 use super::target::{Scheme, Target};
-use crate::conf::{self, AppConf, Msec, ServerConf};
-use crate::directory::{self, Interest, SourceHold};
+use crate::conf::Msec;
+use crate::directory::{self, SourceHold};
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
-use crate::nginx::process;
-use crate::nginx::task::{race, sleep};
-use crate::registry;
+use crate::nginx::task::{self, race, sleep};
 use crate::stream_request::StreamRequest;
 
-/// Below every publisher, so that one who comes wins.
-pub const PRIORITY: i32 = -1;
 /// How often a pull that waits for a publisher looks whether somebody else wants to ask.
 const LOOK_MS: u64 = 5000;
 /// How long the workers of other players have to ask in their names, before it is our turn again.
@@ -44,150 +36,36 @@ const YIELD_MS: u64 = 50;
 /// A wait that is not worth being interrupted by a new player.
 const SHORT_MS: u64 = 100;
 
-thread_local! {
-    /// The places of those who play without end: static pulls.
-    static STATIC: RefCell<Vec<(Seat, Rc<Interest>)>> = const { RefCell::new(Vec::new()) };
-    /// What players say is hashed with a key that none of them knows.
-    static HASHER: RandomState = RandomState::new();
-}
-
-/// A worker starts.
-pub fn init() {
-    registry::observe(changed);
-    // one worker pulls for all
-    if process::worker() > 0 {
-        return;
-    }
-    let Some(main) = conf::main_conf() else { return };
-    for server in &main.servers {
-        for app in server.applications() {
-            if let Some(request) = static_name(app).map(|name| static_request(server, app, name)) {
-                keep_static(&Rc::new(request));
-            }
-        }
-    }
-}
-
-/// A worker ends: so do the static pulls, while what they hold of nginx is still there.
-pub fn exit() {
-    drop(STATIC.take());
-    audience::exit();
-}
-
-/// The stream that a line `pull … static` of this application is for.
-fn static_name(app: &AppConf) -> Option<&[u8]> {
-    let line = app.relay.pull.as_ref().filter(|_| app.live.live && app.oclp.pull.is_none())?;
-    line.keep.as_deref()
-}
-
-/// What a static pull asks and pushes in the name of, in whatever worker it runs; `None` if the
-/// stream is none.
-pub fn standing(key: &Key) -> Option<Rc<StreamRequest>> {
-    let main = conf::main_conf()?;
-    let server = main.servers.iter().find(|server| *server.id == *key.server)?;
-    let app = server.applications().find(|app| *app.name == *key.app)?;
-    let name = static_name(app).filter(|name| **name == *key.name)?;
-    Some(Rc::new(static_request(server, app, name)))
-}
-
-fn static_request(server: &Rc<ServerConf>, app: &Rc<AppConf>, name: &[u8]) -> StreamRequest {
-    StreamRequest {
-        server: server.clone(),
-        app: app.clone(),
-        key: Key {
-            server: server.id.as_str().into(),
-            app: app.name.as_slice().into(),
-            name: name.into(),
-        },
-        domain: Vec::new(),
-        args: Vec::new(),
-        remote_addr: Vec::new(),
-        ip: None,
-        remote_port: 0,
-        local: None,
-        connection: 0,
-        tc_url: Vec::new(),
-        page_url: Vec::new(),
-        swf_url: Vec::new(),
-        flash_ver: Vec::new(),
-        scheme: "rtmp",
-        hops: 0,
-        via: Vec::new(),
-    }
-}
-
-/// Takes a place that is never left, for a line `pull … static`.
-fn keep_static(request: &Rc<StreamRequest>) {
-    // workers of the generation before may still pull it
-    let interest = directory::inner::interest(&request.key);
-    let seat = Audience::of(&request.stream()).keep();
-    STATIC.with_borrow_mut(|seats| seats.push((seat, interest)));
-}
-
 /// Whether the application pulls at all.
 pub fn possible(request: &StreamRequest) -> bool {
     request.app.relay.pull.is_some() || request.app.oclp.pull.is_some()
 }
 
-/// A player was let in.
-pub fn join(request: &Rc<StreamRequest>, stream: &Rc<Stream>) -> Seat {
-    Audience::of(stream).take_seat(request)
-}
-
-/// A source in another worker came or went. If it was the worker that pulled the stream for all, it
-/// is up to this one now. If it is a publisher, players go over to it; a pull that nobody plays ends.
-pub fn resume(stream: &Rc<Stream>) {
-    let Some(audience) = audience::find(stream.key()) else { return };
-    let other = directory::source(stream.key());
-    if audience.is_empty() && other.is_some_and(|other| other.priority > PRIORITY) {
-        audience.end_pull();
-    } else {
-        audience.start_if_needed();
+/// Starts the pull if there is somebody to ask for and no source, or tells it of a new player.
+pub fn start_if_needed(audience: &Rc<Audience>) {
+    if audience.stream.on_air() || !audience.is_wanted() || !audience.players.any_open() {
+        return;
     }
-}
-
-/// There is no such stream, as a scheduler says.
-pub fn end_players(stream: &Stream, why: &'static str) {
-    if let Some(audience) = audience::find(stream.key()) {
-        audience.players.end();
+    if audience.is_pulling() {
+        return audience.news.set();
     }
-    stream.end_players(why);
-}
-
-/// Follows a stream's sources.
-fn changed(stream: &Rc<Stream>, change: Change) {
-    let Some(audience) = audience::find(stream.key()) else { return };
-    match change {
-        // it wins, and the players are with it already
-        Change::Published { own: true } => audience.end_pull(),
-        // another worker was faster
-        Change::Published { own: false } if !audience.is_feeding() => audience.end_pull(),
-        Change::Unpublished => {
-            // what was decided for the source before says nothing of the next
-            audience.players.reopen();
-            audience.start_if_needed();
+    let Some(request) = audience.players.first().filter(|request| possible(request)) else {
+        return;
+    };
+    let pulling = keep_on(Rc::downgrade(audience), audience.stream.clone(), request);
+    let this = Rc::downgrade(audience);
+    let task = task::spawn(async move {
+        pulling.await;
+        // nothing is waited for any more, so this task may go
+        if let Some(audience) = this.upgrade() {
+            audience.end_pull();
         }
-        Change::Audience { some } => audience.note_players(some),
-        _ => (),
-    }
-}
-
-/// What an origin, or a scheduler, is told in the name of `request`, as a number.
-pub fn identity(request: &StreamRequest) -> u64 {
-    HASHER.with(|hasher| {
-        let mut hasher = hasher.build_hasher();
-        if let Some(callback) = &request.app.oclp.pull {
-            Scheduled(callback.clone()).told(request).hash(&mut hasher);
-        } else if let Some(line) = &request.app.relay.pull {
-            let targets = Configured { line: line.clone(), pull: true }.targets(request);
-            targets.iter().for_each(|target| target.told().hash(&mut hasher));
-        }
-        hasher.finish()
-    })
+    });
+    audience.set_pull(task);
 }
 
 /// Pulls for `audience`, until nobody is left to ask for, or another worker does.
-pub async fn keep_on(audience: Weak<Audience>, stream: Rc<Stream>, request: Rc<StreamRequest>) {
+async fn keep_on(audience: Weak<Audience>, stream: Rc<Stream>, request: Rc<StreamRequest>) {
     let pull = Pull { audience, stream };
     if let Some(callback) = &request.app.oclp.pull {
         pull.keep_on(Scheduled(callback.clone())).await;
@@ -203,7 +81,7 @@ struct Pull {
 }
 
 /// A pull that the origin has consented to.
-enum Session {
+pub enum Origin {
     Rtmp(RtmpClient, Feed),
     Flv(FlvClient, Feed),
 }
@@ -366,13 +244,13 @@ fn failed(audience: &Audience, player: &Player, failure: &Failure, pace: &Pace) 
 }
 
 impl Relay for Pull {
-    type Session = Session;
+    type Session = Origin;
 
     fn describe(&self) -> String {
         format!("pull of \"{}\" from", self.stream.key())
     }
 
-    async fn open(&self, request: &Rc<StreamRequest>, target: &Target) -> Result<Session, Failure> {
+    async fn open(&self, request: &Rc<StreamRequest>, target: &Target) -> Result<Origin, Failure> {
         let pusher = self.audience.upgrade().and_then(|audience| audience.standing());
         let mut feed = Feed::new(&self.stream, pusher);
         match target.scheme {
@@ -381,18 +259,18 @@ impl Relay for Pull {
                 let peer = RtmpClient::open(request, target, Role::Play { buffer }).await?;
                 self.opened(&peer.conn());
                 let peer = peer.established(|message| feed.message(message)).await;
-                Ok(Session::Rtmp(peer.map_err(Failure::when_asked)?, feed))
+                Ok(Origin::Rtmp(peer.map_err(Failure::when_asked)?, feed))
             }
             Scheme::Http => {
                 let client = FlvClient::open(request, target).await?;
                 self.opened(&client.conn());
-                Ok(Session::Flv(client, feed))
+                Ok(Origin::Flv(client, feed))
             }
         }
     }
 
-    fn flow(&self, session: &Session) -> Option<Rc<Flow>> {
-        let (Session::Rtmp(_, feed) | Session::Flv(_, feed)) = session;
+    fn flow(&self, session: &Origin) -> Option<Rc<Flow>> {
+        let (Origin::Rtmp(_, feed) | Origin::Flv(_, feed)) = session;
         if let Some(audience) = self.audience.upgrade() {
             audience.watch(&feed.flow());
         }
@@ -416,10 +294,13 @@ impl Relay for Pull {
         pending().await
     }
 
-    async fn run(&self, session: Session) -> Failure {
+    async fn run(&self, session: Origin) -> Failure {
         match session {
-            Session::Rtmp(peer, feed) => peer.play(feed).await,
-            Session::Flv(client, mut feed) => client.play(&mut feed).await,
+            Origin::Rtmp(peer, feed) => inlet::play(peer, feed).await,
+            Origin::Flv(client, mut feed) => {
+                let mut taken = |tag: Tag<'_>| feed.media(tag.kind, tag.timestamp, tag.payload);
+                client.play(&mut taken).await
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! other side's delayed acknowledgement.
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::Poll;
@@ -19,15 +19,13 @@ pub use rtmp_protocol::chunk::Message;
 
 use super::connect::connect;
 use super::failure::{Failure, Refused};
-use super::feed::Feed;
 use super::target::Target;
 use crate::conf::{Msec, ServerConf};
-use crate::nginx::async_conn::{AsyncConn, Reader};
+use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
-use crate::nginx::guard::guard;
 use crate::nginx::random;
 use crate::nginx::share::{Share, READS_A_TURN};
-use crate::nginx::task::{self, next_turn, patience, race, sleep, timeout, Signal};
+use crate::nginx::task::{self, next_turn, timeout};
 use crate::stream_request::StreamRequest;
 
 /// What is read at once. All relays of a worker share the buffer, since each message is used up
@@ -35,8 +33,6 @@ use crate::stream_request::StreamRequest;
 const READ_BUFFER: usize = 64 * 1024;
 /// Answers to acknowledgement windows and pings that the server may leave unread.
 pub const MAX_UNSENT: usize = 64 * 1024;
-/// When a play runs evenly: headers and what is cached come within a few round trips.
-const SETTLE_MS: u64 = 1000;
 /// How long a server may take to read the end of what was pushed.
 const CLOSE_MS: u64 = 5000;
 /// What we say we are, if the line says nothing: encoders' own name, since servers look for it.
@@ -70,28 +66,28 @@ pub enum Role {
 
 /// The other end of a connection that we opened, after the handshake.
 pub struct RtmpClient {
-    conn: Rc<AsyncConn>,
+    pub conn: Rc<AsyncConn>,
     reader: ChunkReader,
     /// What is read into, the worker's.
     buffer: Rc<RefCell<Vec<u8>>>,
     /// What was received and not handled yet.
     unread: Vec<u8>,
     /// That is more than the beginning of a chunk's header: it is handled before anything is read.
-    backlog: bool,
-    share: Share,
+    pub backlog: bool,
+    pub share: Share,
     role: Role,
     chunk_size: usize,
     stream_id: u32,
     /// The server has not agreed yet.
     opening: bool,
-    heard: Heard,
-    ping: Msec,
-    ping_timeout: Msec,
+    pub heard: Heard,
+    pub ping: Msec,
+    pub ping_timeout: Msec,
 }
 
 /// What was received, and what it asks us to say.
 #[derive(Default)]
-struct Heard {
+pub struct Heard {
     bytes: u64,
     acknowledged: u64,
     /// The server wants an acknowledgement after so many bytes; 0 = never.
@@ -99,7 +95,7 @@ struct Heard {
     /// Answers that were not sent yet.
     answers: Vec<u8>,
     /// When the last bytes came.
-    last: Rc<Cell<u64>>,
+    pub last: Rc<Cell<u64>>,
 }
 
 impl RtmpClient {
@@ -274,22 +270,8 @@ impl RtmpClient {
         Ok(self)
     }
 
-    /// Feeds what the server sends into a stream, until that ends.
-    pub async fn play(mut self, mut feed: Feed) -> Failure {
-        let unsent = Rc::new(self.unsent());
-        let silence =
-            silence(self.ping, self.ping_timeout, self.heard.last.clone(), unsent.clone());
-        match self.handle_unread(&&*unsent, &mut feeding(&mut feed)) {
-            Ok(None) => (),
-            Ok(Some(failure)) | Err(failure) => return failure,
-        }
-        let settled = settled(self.conn.clone());
-        let inlet = Inlet::open(self, feed, unsent);
-        race(race(silence, settled), inlet.ended()).await
-    }
-
     /// Sends answers at once where nothing else is sent.
-    fn unsent(&self) -> Unsent {
+    pub fn unsent(&self) -> Unsent {
         Unsent { conn: self.conn.clone(), bytes: RefCell::default() }
     }
 
@@ -333,7 +315,7 @@ impl RtmpClient {
     }
 
     /// Handles what came behind the last message that was waited for.
-    fn handle_unread<T>(
+    pub fn handle_unread<T>(
         &mut self,
         reply: &impl Reply,
         f: &mut impl FnMut(&Message<'_>) -> Result<Option<T>, Failure>,
@@ -346,7 +328,7 @@ impl RtmpClient {
     }
 
     /// Reads once, and handles what came.
-    fn receive<T>(
+    pub fn receive<T>(
         &mut self,
         read: impl FnOnce(&AsyncConn, &mut [u8]) -> Poll<io::Result<usize>>,
         reply: &impl Reply,
@@ -432,80 +414,6 @@ fn cost(message: &Message<'_>) -> u32 {
     }
 }
 
-/// An established play. Messages are handled within the event that brings them: each stands for
-/// all players behind it.
-struct Inlet {
-    source: RefCell<(RtmpClient, Feed)>,
-    unsent: Rc<Unsent>,
-    ended: RefCell<Option<Failure>>,
-    /// It has ended, or goes on reading in the next turn of the loop.
-    news: Signal,
-}
-
-impl Inlet {
-    fn open(peer: RtmpClient, feed: Feed, unsent: Rc<Unsent>) -> Rc<Self> {
-        let conn = peer.conn();
-        let inlet = Rc::new(Inlet {
-            source: RefCell::new((peer, feed)),
-            unsent,
-            ended: RefCell::default(),
-            news: Signal::new(),
-        });
-        conn.set_reader(Rc::downgrade(&inlet));
-        inlet.clone().readable();
-        inlet
-    }
-
-    async fn ended(self: Rc<Self>) -> Failure {
-        loop {
-            self.news.wait().await;
-            if let Some(failure) = self.ended.take() {
-                return failure;
-            }
-            next_turn().await;
-            self.clone().readable();
-        }
-    }
-
-    /// Reads what there is, and gives why nothing more comes.
-    fn read(&self) -> Result<(), Failure> {
-        let (peer, feed) = &mut *self.source.borrow_mut();
-        peer.share.renew();
-        for _ in 0..READS_A_TURN {
-            match peer.receive(AsyncConn::try_read, &&*self.unsent, &mut feeding(feed)) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(None)) => {
-                    let conn = peer.conn.get_ref();
-                    if !peer.backlog && !conn.is_ready() {
-                        return conn.await_readable().map_err(broken);
-                    }
-                    if peer.share.is_used_up() {
-                        break;
-                    }
-                }
-                Poll::Ready(Ok(Some(failure)) | Err(failure)) => return Err(failure),
-            }
-        }
-        self.news.set();
-        Ok(())
-    }
-}
-
-impl Reader for Inlet {
-    fn readable(self: Rc<Self>) {
-        if self.ended.borrow().is_some() {
-            return;
-        }
-        let result = guard("a pull", || self.read());
-        self.source.borrow().1.flush();
-        let result = result.unwrap_or_else(|| Err(Failure::new("internal error")));
-        if let Err(failure) = result {
-            self.ended.replace(Some(failure));
-            self.news.set();
-        }
-    }
-}
-
 impl Heard {
     fn control(&mut self, message: &Message<'_>) {
         match message.kind {
@@ -545,7 +453,7 @@ impl<F: Fn(&[u8]) -> bool> Reply for F {
 }
 
 /// Answers on a connection that carries nothing else from us.
-struct Unsent {
+pub struct Unsent {
     conn: Rc<AsyncConn>,
     bytes: RefCell<Vec<u8>>,
 }
@@ -559,37 +467,6 @@ impl Reply for &Unsent {
             unsent.drain(..n);
         }
         unsent.len() <= MAX_UNSENT
-    }
-}
-
-/// Ends the quick acknowledgements of the opening, when what a server has kept for its players has
-/// come: one under Nagle's algorithm waits for them between the pieces of that.
-async fn settled(conn: Rc<AsyncConn>) -> Failure {
-    sleep(SETTLE_MS).await;
-    conn.get_ref().delay_acks();
-    pending().await
-}
-
-/// Ends when a server that is silent for `ping` ms does not answer a ping within `limit` ms.
-async fn silence(ping: Msec, limit: Msec, last: Rc<Cell<u64>>, unsent: Rc<Unsent>) -> Failure {
-    if ping == 0 {
-        return pending().await;
-    }
-    last.set(clock::now());
-    loop {
-        let silent = clock::now().saturating_sub(last.get());
-        if silent < ping {
-            sleep(ping - silent).await;
-            continue;
-        }
-        let asked = clock::now();
-        let mut out = Vec::new();
-        message::user_control(&mut out, message::PING_REQUEST, asked as u32, None);
-        (&*unsent).reply(&out);
-        patience(limit).await;
-        if last.get() < asked {
-            return Failure::new("timed out: no answer to a ping");
-        }
     }
 }
 
@@ -619,13 +496,13 @@ fn stream_id(created: &Command) -> Result<u32, Failure> {
     }
 }
 
-fn is_media(message: &Message<'_>) -> bool {
+pub fn is_media(message: &Message<'_>) -> bool {
     let kinds =
         [message::AUDIO, message::VIDEO, message::DATA, message::DATA_AMF3, message::AGGREGATE];
     kinds.contains(&message.kind)
 }
 
-fn command_of(message: &Message<'_>) -> Option<Command> {
+pub fn command_of(message: &Message<'_>) -> Option<Command> {
     match message.kind {
         message::COMMAND => Command::parse(message.payload, false).ok(),
         message::COMMAND_AMF3 => Command::parse(message.payload, true).ok(),
@@ -642,41 +519,6 @@ pub fn refusal<T>(message: &Message<'_>) -> Result<Option<T>, Failure> {
         return Err(refused(&command));
     }
     Ok(None)
-}
-
-/// Takes what a server sends to a player, and gives why it ends.
-fn feeding<'a>(
-    feed: &'a mut Feed,
-) -> impl FnMut(&Message<'_>) -> Result<Option<Failure>, Failure> + 'a {
-    |message| {
-        if is_media(message) {
-            feed.message(message)?;
-            return Ok(None);
-        }
-        ending(message)
-    }
-}
-
-/// Whether the origin's publisher has left.
-#[cold]
-fn ending(message: &Message<'_>) -> Result<Option<Failure>, Failure> {
-    let ended = || Ok(Some(Failure::unpublished()));
-    if message.kind == message::USER_CONTROL {
-        let control = UserControl::parse(message.payload);
-        return match control.is_some_and(|control| control.event == message::STREAM_EOF) {
-            true => ended(),
-            false => Ok(None),
-        };
-    }
-    let Some(command) = command_of(message) else { return Ok(None) };
-    match command.status_code() {
-        Some(b"NetStream.Play.UnpublishNotify" | b"NetStream.Play.Stop")
-            if command.name == b"onStatus" =>
-        {
-            ended()
-        }
-        _ => refusal(message),
-    }
 }
 
 fn refused(command: &Command) -> Failure {
@@ -700,7 +542,7 @@ fn refused(command: &Command) -> Failure {
     Failure { refused, ..failure }
 }
 
-fn broken(error: io::Error) -> Failure {
+pub fn broken(error: io::Error) -> Failure {
     Failure::new(format!("connection failed: {error}"))
 }
 
