@@ -87,7 +87,7 @@ pub async fn may_play(request: &Rc<StreamRequest>) -> Result<Allowed, Refusal> {
 pub async fn play(request: &Rc<StreamRequest>) -> Result<AdmittedPlayer, Refusal> {
     let Allowed { mut admitted, counted } = may_play(request).await?;
     let stream = request.stream();
-    let interest = directory::inner::interest(&request.key);
+    let interest = directory::interest(&request.key);
     admitted.enter_stream(request);
     let seat = pulls::join(request, &stream);
     Ok(AdmittedPlayer { stream, seat, _interest: interest, _admitted: admitted, _counted: counted })

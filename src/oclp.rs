@@ -4,12 +4,14 @@
 //! `docs/callbacks.md`.
 
 mod client;
+mod connections;
 mod notice;
+mod ongoing;
+mod order;
 mod proc;
 mod request;
+mod request_error;
 mod stream;
-mod told;
-mod turn;
 
 use std::rc::Rc;
 
@@ -22,9 +24,9 @@ use crate::nginx::task;
 use crate::stream_request::{Refusal, StreamRequest};
 
 pub use notice::{Answer, Notice, Redirect};
+pub use ongoing::Ongoing;
 pub use request::{about_stream, Act};
 use stream::Staying;
-pub use told::Told;
 
 /// A worker starts.
 pub fn init(conf: &Rc<MainConf>) {
@@ -40,7 +42,7 @@ pub fn exit() {
 /// last one, of the end of the stream.
 #[derive(Default)]
 pub struct Admitted {
-    told: Option<Told>,
+    ongoing: Option<Ongoing>,
     staying: Option<Rc<Staying>>,
 }
 
@@ -63,8 +65,8 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Some(told) = &mut self.told {
-            told.before(self.staying.take());
+        if let Some(ongoing) = &mut self.ongoing {
+            ongoing.hold_until_done(self.staying.take());
         }
     }
 }
@@ -86,14 +88,14 @@ async fn admit(
                 String::from_utf8_lossy(&request.remote_addr),
             );
         }
-        let mut told = Told::new(notice);
+        let mut ongoing = Ongoing::new(notice);
         if updates {
-            told.update();
+            ongoing.update();
         }
-        Ok(told)
+        Ok(ongoing)
     });
-    let told = decided.await.unwrap_or(Err(Refusal::Forbidden("the decision failed")))?;
-    Ok(Admitted { told: Some(told), staying: None })
+    let ongoing = decided.await.unwrap_or(Err(Refusal::Forbidden("the decision failed")))?;
+    Ok(Admitted { ongoing: Some(ongoing), staying: None })
 }
 
 /// play and publish: what an answer does. Let in, the client's updates are sent or not.

@@ -137,7 +137,7 @@ impl fmt::Display for BadVariable {
 
 impl std::error::Error for BadVariable {}
 
-/// Nobody, of whom nothing is known.
+/// No session: every session variable is empty.
 impl Vars for () {
     fn get(&self, _var: &Var) -> Cow<'_, [u8]> {
         b"".into()
@@ -146,7 +146,7 @@ impl Vars for () {
 
 /// What a part of a [`Template`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Piece {
     /// The template's own text.
     Text,
     /// The value of a variable.
@@ -200,24 +200,24 @@ impl Template {
 
     /// The same, with each value written by `put`.
     pub fn eval_with(&self, vars: &dyn Vars, put: impl Fn(&mut Vec<u8>, &[u8])) -> Vec<u8> {
-        self.eval_in(vars, |out, place, text| match place {
-            Place::Text => out.extend_from_slice(text),
-            Place::Value | Place::Query => put(out, text),
+        self.eval_in(vars, |out, piece, text| match piece {
+            Piece::Text => out.extend_from_slice(text),
+            Piece::Value | Piece::Query => put(out, text),
         })
     }
 
     /// The same, with everything written by `put`, which is told what it is.
-    pub fn eval_in(&self, vars: &dyn Vars, put: impl Fn(&mut Vec<u8>, Place, &[u8])) -> Vec<u8> {
+    pub fn eval_in(&self, vars: &dyn Vars, put: impl Fn(&mut Vec<u8>, Piece, &[u8])) -> Vec<u8> {
         let mut out = Vec::new();
         for part in &self.0 {
             match part {
-                Part::Text(text) => put(&mut out, Place::Text, text),
-                Part::Session(Var::Args) => put(&mut out, Place::Query, &vars.get(&Var::Args)),
-                Part::Session(var) => put(&mut out, Place::Value, &vars.get(var)),
+                Part::Text(text) => put(&mut out, Piece::Text, text),
+                Part::Session(Var::Args) => put(&mut out, Piece::Query, &vars.get(&Var::Args)),
+                Part::Session(var) => put(&mut out, Piece::Value, &vars.get(var)),
                 Part::Argument(name) => {
-                    put(&mut out, Place::Query, argument(&vars.get(&Var::Args), name));
+                    put(&mut out, Piece::Query, argument(&vars.get(&Var::Args), name));
                 }
-                Part::Process(var) => put(&mut out, Place::Value, &process_value(*var)),
+                Part::Process(var) => put(&mut out, Piece::Value, &process_value(*var)),
             }
         }
         out

@@ -1,5 +1,8 @@
 //! What a worker process starts with, and leaves behind.
 
+use shared_table::Class;
+
+use crate::conf::finish::SERVERS;
 use crate::conf::{self, MainConf};
 use crate::directory;
 use crate::nginx::cycle::Cycle;
@@ -16,13 +19,37 @@ use crate::relay;
 /// A configuration has been read, and nothing holds by it yet: what it asks for is tried.
 pub fn prepare(cycle: Cycle) -> Result<(), ()> {
     let Some(main) = MainConf::of(cycle) else { return Ok(()) };
-    directory::master::prepare(cycle, &main).map_err(|line| log::emergency!(cycle.log(), "{line}"))
+    directory::master::prepare(cycle, shared(&main))
+        .map_err(|error| log::emergency!(cycle.log(), "{error}"))
 }
 
 /// The master, or a single process, has read a configuration that will run.
 pub fn configured(cycle: Cycle) {
     if let Some(main) = MainConf::of(cycle).filter(|_| process::is_starting()) {
-        directory::master::commit(cycle, &main);
+        relay::loops::init();
+        directory::master::commit(cycle, shared(&main));
+        remember_servers(&main);
+    }
+}
+
+fn shared(main: &MainConf) -> directory::master::Shared<'_> {
+    directory::master::Shared {
+        zone_size: main.zone_size,
+        sockets: main.auto_pull.then_some(main.auto_pull_port.as_str()),
+    }
+}
+
+/// The next configuration is to know the servers of this one.
+fn remember_servers(main: &MainConf) {
+    let told = zone::update(SERVERS, |value| {
+        value.clone_from(&main.known);
+        ((), Class::Reserved)
+    });
+    if told.is_err() {
+        log::warning!(
+            log::cycle(),
+            "rtmp: \"rtmp_zone\" is full: a reload that changes servers may hide streams"
+        );
     }
 }
 
@@ -35,7 +62,7 @@ pub fn init(cycle: Cycle, accept: AcceptHandler) -> Result<(), ()> {
     resolver::init(cycle);
     listening::pause_when_full(accept);
     if main.auto_pull {
-        directory::watch();
+        directory::watch(relay::pulls::resume, relay::pulls::end_players);
         directory::start();
     }
     oclp::init(&main);
@@ -57,7 +84,7 @@ pub fn exit(cycle: Cycle) {
     }
     // what still runs is dropped now, since nginx frees the memory of it
     oclp::exit();
-    directory::inner::exit();
+    directory::exit();
     task::exit();
     directory::stop();
 }

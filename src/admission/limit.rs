@@ -10,14 +10,15 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
+use live::{Change, Key, Stream};
+
 use crate::conf::Kind;
-use crate::directory::{self, ClientHold, Counted};
+use crate::directory::{self, ClientHold, Counted, NameHold};
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::registry;
 use crate::stream_request::attempts::{self, Attempt};
 use crate::stream_request::{Refusal, StreamRequest};
-use live::{Change, Key, Stream};
 
 /// Between two lines of the log that say who was refused, in milliseconds.
 const REPORT_MS: u64 = 1000;
@@ -43,7 +44,7 @@ pub struct Places {
 struct Waiting {
     key: Key,
     who: Vec<u8>,
-    counted: RefCell<[Option<ClientHold>; 2]>,
+    counted: RefCell<NameHold>,
 }
 
 impl Drop for Waiting {

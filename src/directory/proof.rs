@@ -17,8 +17,8 @@ pub(super) enum Purpose {
     Source,
     /// By the worker that pulls.
     Pull,
-    /// Of a word about a stream.
-    Word,
+    /// Of a notification about a stream.
+    Notification,
 }
 
 /// The proof over `parts`, each of which counts with its length; `None`

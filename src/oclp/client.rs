@@ -1,34 +1,30 @@
-//! HTTP/1.1 requests on the event loop: hyper over nginx's connections, kept for the next request.
+//! HTTP/1.1 requests on the event loop: how many go at once, and over which connection each.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{pin, Pin};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::request::Request;
-use http::StatusCode;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::connections::{self, Open, Server};
+use super::request_error::{Own, RequestError, Silence};
 use crate::conf::oclp::{Call, Callback};
 use crate::conf::ResolverConf;
 use crate::nginx::addresses;
-use crate::nginx::async_conn::{self, AsyncConn, ConnectError, Io};
+use crate::nginx::async_conn;
 use crate::nginx::clock;
-use crate::nginx::event::Event;
 use crate::nginx::process;
-use crate::nginx::resolver;
-use crate::nginx::task::{self, Task};
+use crate::nginx::task;
 
 /// Requests under way in a worker. The others wait in order: a server that hangs must not take all
 /// of the worker's connections.
@@ -38,15 +34,11 @@ const MAX_IN_FLIGHT: usize = 1024;
 const MAX_PUSHES_IN_FLIGHT: usize = MAX_IN_FLIGHT / 8;
 /// Connections of a line, as long as its server answers at once; the requests beyond wait in order.
 const CONNECTIONS: usize = 64;
-/// A request that is not answered within so many steps, of so many milliseconds, lets another one go
-/// beside it. In steps, each of which takes a turn of the event loop: a worker that is itself held up
-/// must not take that for the server's delay.
-const PATIENCE: (u32, u64) = (5, 10);
-/// How long a connection is kept without a request, in milliseconds: shorter than servers keep it
-/// by default (from 2 s), so that hardly one is closed just when it is used.
-const KEEPALIVE: u64 = 1500;
-/// The header of an answer, in bytes: twice what proxies take, and the least that hyper can hold.
-const MAX_HEADER: usize = 8 * 1024;
+/// After so many steps without an answer, a request lets another one go beside it. Each step takes a
+/// turn of the event loop: a worker that is itself held up must not take that for the server's delay.
+const SLOW_STEPS: u32 = 5;
+/// How long a step is.
+const STEP_MS: u64 = 10;
 /// The longest target of a request, in bytes: more than a client can cause where `args=` names none
 /// but its query.
 const MAX_TARGET: usize = 32 * 1024;
@@ -55,118 +47,10 @@ const LONG_TARGET: usize = 4 * 1024;
 /// The body of an answer says nothing; a longer one costs the connection. In bytes.
 const MAX_BODY: usize = 64 * 1024;
 /// How long the body may take behind the header, in milliseconds.
-const BODY_TIMEOUT: u64 = 1000;
-
-/// Why there is no answer, by who has failed.
-#[derive(Debug)]
-pub enum Error {
-    /// Nobody wants it any more, and nothing was sent.
-    Left,
-    /// This side: the server was not asked, or not in time.
-    Own(Own),
-    /// The server, or the way to it.
-    Silence(Silence),
-}
-
-/// Why this side could not ask.
-#[derive(Debug)]
-pub enum Own {
-    /// All of `timeout=` went by behind other requests of this worker.
-    Busy,
-    /// No connection, descriptor, port or memory.
-    Connect(io::Error),
-    /// The request would be longer than servers take, in bytes.
-    TooLong(usize),
-    /// The request makes no valid url.
-    Request(http::Error),
-}
-
-/// Why somebody who could be asked has not answered.
-#[derive(Debug)]
-pub enum Silence {
-    /// It took longer than `timeout=`.
-    TimedOut,
-    /// The host has no address.
-    Resolve(resolver::Error),
-    /// None of its addresses takes a connection.
-    Connect(addresses::Error),
-    /// The connection broke, or what came is no answer of HTTP's.
-    Http(hyper::Error),
-    /// No final status of HTTP's (RFC 9110, 15).
-    Status(StatusCode),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Left => f.write_str("the client has left"),
-            Error::Own(own) => write!(f, "not asked: {own}"),
-            Error::Silence(silence) => write!(f, "no answer: {silence}"),
-        }
-    }
-}
-
-impl fmt::Display for Own {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Own::Busy => f.write_str("too many requests of this worker are under way"),
-            Own::Connect(error) => write!(f, "{error}"),
-            Own::TooLong(bytes) => write!(f, "a request of {bytes} bytes is too long"),
-            Own::Request(error) => write!(f, "not a request: {error}"),
-        }
-    }
-}
-
-impl fmt::Display for Silence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Silence::TimedOut => f.write_str("timed out"),
-            Silence::Resolve(error) => write!(f, "the host is not resolved: {error}"),
-            Silence::Connect(error) => error.fmt(f),
-            // hyper names the cause of what went wrong only as a source
-            Silence::Http(error) => match std::error::Error::source(error) {
-                Some(cause) => write!(f, "{error}: {cause}"),
-                None => write!(f, "{error}"),
-            },
-            Silence::Status(status) => write!(f, "status {}", status.as_u16()),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<Own> for Error {
-    fn from(own: Own) -> Self {
-        Error::Own(own)
-    }
-}
-
-impl From<Silence> for Error {
-    fn from(silence: Silence) -> Self {
-        Error::Silence(silence)
-    }
-}
-
-impl From<resolver::Error> for Error {
-    fn from(error: resolver::Error) -> Self {
-        match error {
-            resolver::Error::Own(why) => Own::Connect(io::Error::other(why)).into(),
-            error => Silence::Resolve(error).into(),
-        }
-    }
-}
-
-impl From<addresses::Error> for Error {
-    fn from(error: addresses::Error) -> Self {
-        match error {
-            addresses::Error::Failed(_, ConnectError::Own(error)) => Own::Connect(error).into(),
-            error => Silence::Connect(error).into(),
-        }
-    }
-}
+const BODY_TIMEOUT_MS: u64 = 1000;
 
 /// The header of an answer. The body is nobody's.
-pub type Answer = http::response::Parts;
+pub type Head = http::response::Parts;
 
 /// Sends `GET target` to the server of `callback` and waits for the header of the answer, no
 /// longer than its `timeout=` from the moment that the request is the first in the queue.
@@ -178,44 +62,46 @@ pub async fn get(
     resolver: &ResolverConf,
     target: &str,
     left: impl Future<Output = ()>,
-) -> Result<Answer, Error> {
+) -> Result<Head, RequestError> {
     if target.len() > MAX_TARGET {
         return Err(Own::TooLong(target.len()).into());
     }
     let mut left = pin!(left);
     let mut kept = true;
     loop {
-        let waited = task::timeout(callback.timeout, Place::wait(callback));
+        let waited = task::timeout(callback.timeout, Slot::wait(callback));
         let queued = async { waited.await.ok_or(Own::Busy.into()) };
         let place = unless(left.as_mut(), queued).await?;
         // whom the request went to, and whether the connection had carried one before
         let asked = Cell::new(None);
         let exchange = async {
-            let lease = Lease::new(place, callback, resolver, kept);
-            let lease = unless(left.as_mut(), lease).await?;
-            asked.set(Some((lease.open.address, lease.reused)));
-            lease.exchange(callback, target).await
+            let exchange = Exchange::new(place, callback, resolver, kept);
+            let exchange = unless(left.as_mut(), exchange).await?;
+            asked.set(Some((exchange.open.address, exchange.reused)));
+            exchange.exchange(callback, target).await
         };
         let result = task::timeout_running(callback.timeout, exchange).await;
         match (result.unwrap_or(Err(Silence::TimedOut.into())), asked.get()) {
             // the server has closed a kept connection, most likely before it was used again
             // (RFC 9112, 9.3.1)
-            (Err(Error::Silence(Silence::Http(error))), Some((_, true))) if unanswered(&error) => {
+            (Err(RequestError::Silence(Silence::Http(error))), Some((_, true)))
+                if unanswered(&error) =>
+            {
                 kept = false;
             }
             // servers that find a request too long may say so by closing the connection
-            (Err(Error::Silence(Silence::Http(error))), _)
+            (Err(RequestError::Silence(Silence::Http(error))), _)
                 if unanswered(&error) && target.len() > LONG_TARGET =>
             {
                 return Err(Own::TooLong(target.len()).into());
             }
-            (Err(Error::Silence(silence)), Some((address, _))) => {
+            (Err(RequestError::Silence(silence)), Some((address, _))) => {
                 addresses::failed(address);
                 Lane::of(callback).server.forget(address);
                 return Err(silence.into());
             }
             // the resolver may have run out of them meanwhile
-            (Err(Error::Silence(silence)), None) => {
+            (Err(RequestError::Silence(silence)), None) => {
                 async_conn::room().map_err(Own::Connect)?;
                 return Err(silence.into());
             }
@@ -236,11 +122,11 @@ fn unanswered(error: &hyper::Error) -> bool {
 /// Waits for `future` unless `left` is ready first.
 async fn unless<T>(
     mut left: Pin<&mut impl Future<Output = ()>>,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
+    future: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| match left.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(Err(Error::Left)),
+        Poll::Ready(()) => Poll::Ready(Err(RequestError::Left)),
         Poll::Pending => future.as_mut().poll(cx),
     })
     .await
@@ -248,8 +134,6 @@ async fn unless<T>(
 
 thread_local! {
     static IN_FLIGHT: Arc<Semaphore> = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-    /// The servers of the configuration, by host and port.
-    static SERVERS: RefCell<HashMap<String, Rc<Server>>> = RefCell::default();
     /// The lines of the configuration, by where it holds them: a worker has one for all its life.
     static LANES: RefCell<HashMap<*const Callback, Rc<Lane>>> = RefCell::default();
 }
@@ -257,82 +141,61 @@ thread_local! {
 /// Closes the connections that are kept, at the end of a worker.
 pub fn exit() {
     LANES.take();
-    SERVERS.take();
-}
-
-/// One server and the connections to it that wait for a request.
-#[derive(Default)]
-struct Server {
-    idle: RefCell<Vec<Idle>>,
+    connections::exit();
 }
 
 /// What the requests of one line wait for, in order.
 struct Lane {
     server: Rc<Server>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
 }
 
-/// A connection between two requests.
-struct Idle {
-    connection: Open,
-    _expiry: Event,
-}
-
-/// A connection that is made.
-struct Open {
-    sender: http1::SendRequest<Empty<Bytes>>,
-    conn: Weak<AsyncConn>,
-    address: SocketAddr,
-    /// hyper's side of it, which ends with the connection.
-    _driver: Task,
-}
-
 /// The right to make one request.
-struct Place {
+struct Slot {
     lane: Rc<Lane>,
     _in_flight: Option<OwnedSemaphorePermit>,
     /// One of [`CONNECTIONS`]; none once the answer has taken too long.
     place: Option<OwnedSemaphorePermit>,
 }
 
-impl Place {
+impl Slot {
     async fn wait(callback: &Callback) -> Self {
         // none of the semaphores is ever closed
         let lane = Lane::of(callback);
-        let place = lane.places.clone().acquire_owned().await.ok();
+        let place = lane.slots.clone().acquire_owned().await.ok();
         // only then, so that those who wait for one line do not count against the others
         let in_flight = lane.in_flight.clone().acquire_owned().await.ok();
-        Place { lane, _in_flight: in_flight, place }
+        Slot { lane, _in_flight: in_flight, place }
     }
 }
 
 /// A connection for one request. Dropped, it is closed before its place is free.
-struct Lease {
+struct Exchange {
     open: Open,
     /// It has carried a request before.
     reused: bool,
-    place: Place,
+    place: Slot,
 }
 
-impl Lease {
+impl Exchange {
     /// A connection that was `kept`, or a new one.
     async fn new(
-        mut place: Place,
+        mut place: Slot,
         callback: &Callback,
         resolver: &ResolverConf,
         kept: bool,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, RequestError> {
         let idle = if kept { place.lane.server.take_idle() } else { None };
         let reused = idle.is_some();
         let open = match idle {
             Some(open) => open,
             None => patiently(&mut place.place, Open::new(callback, resolver)).await?,
         };
-        Ok(Lease { open, reused, place })
+        Ok(Exchange { open, reused, place })
     }
 
-    async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Answer, Error> {
+    async fn exchange(mut self, callback: &Callback, target: &str) -> Result<Head, RequestError> {
         let nginx = [b"nginx/", process::nginx_version().to_bytes()].concat();
         let request = Request::get(target)
             .header(HOST, callback.url.authority.as_str())
@@ -353,7 +216,7 @@ impl Lease {
     /// Keeps the connection for the next request, once the body is out of the way.
     async fn finish(mut self, body: Incoming) {
         let rest = async { drain(body).await && self.open.sender.ready().await.is_ok() };
-        let usable = task::timeout(BODY_TIMEOUT, rest).await == Some(true);
+        let usable = task::timeout(BODY_TIMEOUT_MS, rest).await == Some(true);
         // without a place of its own it may be one too many
         let lane = &self.place.lane;
         let fits = self.place.place.is_some() || lane.has_room();
@@ -369,9 +232,8 @@ async fn patiently<T>(
     future: impl Future<Output = T>,
 ) -> T {
     let mut future = pin!(future);
-    let (steps, step) = PATIENCE;
-    for _ in 0..steps {
-        if let Some(value) = task::timeout(step, future.as_mut()).await {
+    for _ in 0..SLOW_STEPS {
+        if let Some(value) = task::timeout(STEP_MS, future.as_mut()).await {
             return value;
         }
     }
@@ -401,14 +263,12 @@ async fn drain(mut body: Incoming) -> bool {
 impl Lane {
     fn of(callback: &Callback) -> Rc<Self> {
         let lane = || {
-            let authority = callback.url.authority.as_str().to_owned();
-            let server =
-                SERVERS.with_borrow_mut(|servers| servers.entry(authority).or_default().clone());
+            let server = Server::of(callback);
             let in_flight = match callback.call {
                 Call::Push | Call::Meta => Arc::new(Semaphore::new(MAX_PUSHES_IN_FLIGHT)),
                 _ => IN_FLIGHT.with(Arc::clone),
             };
-            Rc::new(Lane { server, places: Arc::new(Semaphore::new(CONNECTIONS)), in_flight })
+            Rc::new(Lane { server, slots: Arc::new(Semaphore::new(CONNECTIONS)), in_flight })
         };
         LANES.with_borrow_mut(|lanes| lanes.entry(callback).or_insert_with(lane).clone())
     }
@@ -416,85 +276,6 @@ impl Lane {
     /// Whether one more connection may idle: a request that gets a place takes one that idles, if
     /// there is any, so there is one for each place that is taken.
     fn has_room(&self) -> bool {
-        self.server.idle.borrow().len() < self.places.available_permits()
-    }
-}
-
-impl Server {
-    /// The connection that was used last, so that those beyond the need expire.
-    fn take_idle(&self) -> Option<Open> {
-        loop {
-            // not in the condition of the loop, which would hold the borrow while one is closed
-            let idle = self.idle.borrow_mut().pop()?;
-            let Idle { connection, .. } = idle;
-            if connection.sender.is_ready() {
-                connection.set_idle(false);
-                return Some(connection);
-            }
-        }
-    }
-
-    /// Closes what is kept to an address that is no good now.
-    fn forget(&self, address: SocketAddr) {
-        let idle = self.idle.take();
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            idle.into_iter().partition(|idle| idle.connection.address == address);
-        self.idle.replace(kept);
-        drop(gone);
-    }
-
-    fn keep(self: Rc<Self>, connection: Open) {
-        let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| !idle.connection.sender.is_closed());
-        connection.set_idle(true);
-        let (server, conn) = (Rc::downgrade(&self), connection.conn.clone());
-        let expiry = Event::cancelable(move || {
-            let Some(server) = server.upgrade() else { return };
-            let mut idle = server.idle.borrow_mut();
-            let at = idle.iter().position(|idle| idle.connection.conn.ptr_eq(&conn));
-            let expired = at.map(|at| idle.remove(at));
-            // the event that runs is in it
-            drop(idle);
-            drop(expired);
-        });
-        expiry.set_timer(KEEPALIVE);
-        idle.push(Idle { connection, _expiry: expiry });
-    }
-}
-
-impl Open {
-    async fn new(callback: &Callback, resolver: &ResolverConf) -> Result<Self, Error> {
-        // a question of the resolver takes a connection, too, and would wait in vain without
-        async_conn::room().map_err(Own::Connect)?;
-        let host = callback.url.authority.host().as_bytes();
-        let addresses =
-            resolver::resolve(host, callback.url.port(), resolver.resolver, resolver.timeout)
-                .await?;
-        let (address, conn) = addresses::connect(addresses).await?;
-        let conn = Rc::new(conn);
-        let weak = Rc::downgrade(&conn);
-        let (sender, driver) = http1::Builder::new()
-            .max_buf_size(MAX_HEADER)
-            .max_header_size(MAX_HEADER)
-            // as every other client writes them, for servers written by hand
-            .title_case_headers(true)
-            .handshake(Io(conn))
-            .await
-            .map_err(Silence::Http)?;
-        let driver = task::spawn(async move {
-            // what went wrong is told to the request
-            let _ = driver.await;
-        });
-        let open = Open { sender, conn: weak, address, _driver: driver };
-        open.set_idle(false);
-        Ok(open)
-    }
-
-    fn set_idle(&self, idle: bool) {
-        if let Some(conn) = self.conn.upgrade() {
-            conn.set_idle(idle);
-            // the timeout of the request is short enough
-            conn.set_lasting(!idle);
-        }
+        self.server.kept() < self.slots.available_permits()
     }
 }

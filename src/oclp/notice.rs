@@ -6,9 +6,10 @@ use std::rc::Rc;
 use http::StatusCode;
 use tokio::sync::oneshot;
 
-use super::client::{self, Error};
+use super::client::{self, Head};
+use super::order::{Subject, Turn, LONGEST_WAIT_MS};
 use super::request::{about_stream, Act};
-use super::turn::{Subject, Turn, PATIENCE};
+use super::request_error::RequestError;
 use crate::conf::oclp::Callback;
 use crate::nginx::log;
 use crate::nginx::task;
@@ -70,7 +71,7 @@ impl Notice {
     pub async fn start(&self, left: impl Future<Output = ()>) -> Option<(Answer, Option<Turn>)> {
         let turn = self.turn().await;
         let result = self.send(Act::Start, left).await;
-        if let Err(Error::Left) = result {
+        if let Err(RequestError::Left) = result {
             return None;
         }
         Some((Answer::of(result), turn))
@@ -87,7 +88,7 @@ impl Notice {
         let _ = self.send(act, pending()).await;
     }
 
-    /// Tells the server of the end. Who comes next waits for the answer no longer than [`PATIENCE`];
+    /// Tells the server of the end. Who comes next waits for the answer no longer than [`LONGEST_WAIT_MS`];
     /// the request itself goes on.
     pub async fn tell_end(&self) {
         let notice = self.clone();
@@ -97,14 +98,10 @@ impl Notice {
             // nobody may be waiting any more
             let _ = told.send(());
         });
-        task::timeout(PATIENCE, is_told).await;
+        task::timeout(LONGEST_WAIT_MS, is_told).await;
     }
 
-    async fn send(
-        &self,
-        act: Act,
-        left: impl Future<Output = ()>,
-    ) -> Result<client::Answer, Error> {
+    async fn send(&self, act: Act, left: impl Future<Output = ()>) -> Result<Head, RequestError> {
         let Notice { callback, request } = self;
         let target = about_stream(callback, act, &**request);
         let resolver = &request.app.resolver;
@@ -113,7 +110,7 @@ impl Notice {
         result
     }
 
-    fn log(&self, act: Act, result: &Result<client::Answer, Error>) {
+    fn log(&self, act: Act, result: &Result<Head, RequestError>) {
         let Notice { callback, request } = self;
         // as nginx begins the lines of a connection's log
         let what = format_args!(
@@ -132,19 +129,19 @@ impl Notice {
                 log::info!(log, "{what}: 200");
             }
             Ok(answer) => log::notice!(log, "{what}: {}", answer.status.as_u16()),
-            Err(Error::Left) => log::info!(log, "{what}: {}", Error::Left),
+            Err(RequestError::Left) => log::info!(log, "{what}: {}", RequestError::Left),
             Err(error) => log::error!(log, "{what}: {error}"),
         }
     }
 }
 
 impl Answer {
-    fn of(result: Result<client::Answer, Error>) -> Self {
+    fn of(result: Result<Head, RequestError>) -> Self {
         let mut head = match result {
             Ok(head) => head,
-            Err(Error::Silence(_)) => return Answer::None,
+            Err(RequestError::Silence(_)) => return Answer::None,
             // who has left does not get here
-            Err(Error::Own(_) | Error::Left) => return Answer::NotAsked,
+            Err(RequestError::Own(_) | RequestError::Left) => return Answer::NotAsked,
         };
         let mut header = |name: &str| {
             let value = head.headers.remove(name).map(|value| value.as_bytes().to_vec());

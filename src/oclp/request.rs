@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::{percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
 
 use crate::conf::oclp::{Call, Callback};
-use crate::variables::{Place, Var, Vars};
+use crate::variables::{Piece, Var, Vars};
 
 /// The stage of an event, as `act=` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,10 +100,10 @@ fn append_groupid(target: &mut String, callback: &Callback) {
 fn append_args(target: &mut String, callback: &Callback, vars: &dyn Vars) {
     let Some(args) = &callback.args else { return };
     let vars: &dyn Vars = &OfLine { callback, vars };
-    let args = args.eval_in(vars, |out, place, text| {
-        let set = match place {
-            Place::Text | Place::Query => QUERY,
-            Place::Value => VALUE,
+    let args = args.eval_in(vars, |out, piece, text| {
+        let set = match piece {
+            Piece::Text | Piece::Query => QUERY,
+            Piece::Value => VALUE,
         };
         percent_encode(text, set).for_each(|part| out.extend_from_slice(part.as_bytes()));
     });

@@ -10,8 +10,8 @@ use std::rc::{Rc, Weak};
 use tokio::sync::oneshot;
 
 use super::notice::{Answer, Notice};
+use super::order::Subject;
 use super::request::Act;
-use super::turn::Subject;
 use crate::directory::{self, ClientHold};
 use crate::nginx::task;
 use crate::stream_request::StreamRequest;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::decision::{Candidate, Decision, Targets};
 use super::failure::{Failure, Refused};
-use super::flow::Flow;
+use super::media_flow::MediaFlow;
 use super::report::Report;
 use super::target::Target;
 use crate::conf::Msec;
@@ -35,7 +35,7 @@ pub trait Relay {
         target: &Target,
     ) -> Result<Self::Session, Failure>;
     /// The media that has to come before the relay works; none for one that sends it.
-    fn flow(&self, session: &Self::Session) -> Option<Rc<Flow>>;
+    fn flow(&self, session: &Self::Session) -> Option<Rc<MediaFlow>>;
     /// Waits until media has been waited for long enough: for so many milliseconds, if there is
     /// somewhere else to go.
     async fn waited(&self, limit: Msec, spares: bool);
@@ -154,7 +154,7 @@ async fn open<R: Relay>(
 /// Runs a session until its first media, if it has to bring any; with why it ended, if that was all.
 async fn begins<R: Relay>(
     relay: &R,
-    flow: Option<&Flow>,
+    flow: Option<&MediaFlow>,
     run: Pin<&mut impl Future<Output = Failure>>,
     limit: Msec,
     spares: bool,
@@ -179,7 +179,7 @@ async fn begins<R: Relay>(
 async fn works<R: Relay>(
     relay: &R,
     target: &Target,
-    flow: Option<&Flow>,
+    flow: Option<&MediaFlow>,
     run: Pin<&mut impl Future<Output = Failure>>,
     idle: Option<Msec>,
     report: &Report,

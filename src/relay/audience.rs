@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 
 use live::{Key, Stream};
 
-use super::flow::Flow;
+use super::media_flow::MediaFlow;
 use super::pace::Pace;
 use super::players::{Player, Players};
 use super::standing::standing;
@@ -54,7 +54,7 @@ pub struct Audience {
     /// The pull's connection.
     conn: RefCell<Weak<AsyncConn>>,
     /// What comes over it.
-    flow: RefCell<Weak<Flow>>,
+    flow: RefCell<Weak<MediaFlow>>,
 }
 
 impl Audience {
@@ -178,7 +178,7 @@ impl Audience {
     }
 
     /// This is what comes over it.
-    pub fn watch(&self, flow: &Rc<Flow>) {
+    pub fn watch(&self, flow: &Rc<MediaFlow>) {
         self.flow.replace(Rc::downgrade(flow));
     }
 

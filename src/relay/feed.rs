@@ -8,7 +8,7 @@ use rtmp_protocol::command;
 use rtmp_protocol::message;
 
 use super::failure::Failure;
-use super::flow::Flow;
+use super::media_flow::MediaFlow;
 use super::pushes::{self, PushShare};
 use crate::nginx::clock;
 use crate::stream_request::StreamRequest;
@@ -26,7 +26,7 @@ pub struct Feed {
     stream: Rc<Stream>,
     /// In whose name a static pull is pushed on.
     pusher: Option<Rc<StreamRequest>>,
-    flow: Rc<Flow>,
+    flow: Rc<MediaFlow>,
 }
 
 /// The engine has nothing to tell a pull: when another source takes over, its owner ends it.
@@ -50,7 +50,7 @@ impl Feed {
     }
 
     /// Whether media comes, for those who watch.
-    pub fn flow(&self) -> Rc<Flow> {
+    pub fn flow(&self) -> Rc<MediaFlow> {
         self.flow.clone()
     }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use live::Key;
+
 use super::delays::Delays;
 use crate::conf::Msec;
 use crate::nginx::clock;

@@ -12,10 +12,10 @@ use super::configured::Configured;
 use super::decision::Targets;
 use super::failure::{Failure, Refused};
 use super::feed::{Feed, PRIORITY};
-use super::flow::Flow;
 use super::flv_client::FlvClient;
 use super::inlet;
 use super::loops::{self, MAX_HOPS};
+use super::media_flow::MediaFlow;
 use super::pace::Pace;
 use super::players::{Choice, Player};
 use super::report::Report;
@@ -269,7 +269,7 @@ impl Relay for Pull {
         }
     }
 
-    fn flow(&self, session: &Origin) -> Option<Rc<Flow>> {
+    fn flow(&self, session: &Origin) -> Option<Rc<MediaFlow>> {
         let (Origin::Rtmp(_, feed) | Origin::Flv(_, feed)) = session;
         if let Some(audience) = self.audience.upgrade() {
             audience.watch(&feed.flow());

@@ -56,7 +56,7 @@ pub fn exit() {
 /// Takes a place that is never left, for a line `pull … static`.
 fn keep_static(request: &Rc<StreamRequest>) {
     // workers of the generation before may still pull it
-    let interest = directory::inner::interest(&request.key);
+    let interest = directory::interest(&request.key);
     let seat = Seat::kept(&Audience::of(&request.stream()));
     STATIC.with_borrow_mut(|seats| seats.push((seat, interest)));
 }

@@ -8,8 +8,8 @@ use live::Stream;
 use super::attempt::Relay;
 use super::clients::Clients;
 use super::failure::Failure;
-use super::flow::Flow;
 use super::keep_up::Lasting;
+use super::media_flow::MediaFlow;
 use super::outlet::Outlet;
 use super::rtmp_client::{Role, RtmpClient};
 use super::target::Target;
@@ -58,7 +58,7 @@ impl Relay for Push {
         Ok(Outlet::new(peer, &self.stream, request, target))
     }
 
-    fn flow(&self, _session: &Outlet) -> Option<Rc<Flow>> {
+    fn flow(&self, _session: &Outlet) -> Option<Rc<MediaFlow>> {
         None
     }
 

@@ -7,7 +7,7 @@ use super::decision::{Candidate, Decision, Lease, Targets};
 use super::failure::Failure;
 use super::target::{readable, Scheme, StreamUrl, Target};
 use crate::conf::oclp::{Call, Callback};
-use crate::oclp::{about_stream, ask, Act, Answer, Notice, Redirect, Told};
+use crate::oclp::{about_stream, ask, Act, Answer, Notice, Ongoing, Redirect};
 use crate::registry;
 use crate::stream_request::attempts::{self, Attempt};
 use crate::stream_request::StreamRequest;
@@ -89,7 +89,7 @@ fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
     match target(&notice.request, to, schemes) {
         Err(why) => failed(format!("the callback was answered with {why}")),
         Ok(target) => {
-            let lease = Box::new(Reported(Told::new(notice)));
+            let lease = Box::new(Reported(Ongoing::new(notice)));
             Decision::Try(vec![Candidate { target, lease }])
         }
     }
@@ -116,7 +116,7 @@ fn is_authority(domain: &[u8]) -> bool {
 }
 
 /// One relay session, as the server knows of it.
-struct Reported(Told);
+struct Reported(Ongoing);
 
 impl Lease for Reported {
     fn established(&mut self) {

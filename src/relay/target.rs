@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use percent_encoding::{percent_encode, AsciiSet, CONTROLS};
+
 pub use rtmp_protocol::url::{Scheme, StreamUrl};
 
 use super::loops;
 use crate::conf::relay::{RelayLine, RelayUrl};
 use crate::nginx::addresses;
 use crate::stream_request::StreamRequest;
-use crate::variables::{Place, Template};
+use crate::variables::{Piece, Template};
 
 /// What means something in an url. `percent_encode` adds bytes above 0x7f.
 const VALUE: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
@@ -64,12 +65,12 @@ impl Target {
         pull: bool,
     ) -> Option<Self> {
         let by_others = url.host_varies();
-        let rest = url.rest.eval_in(request, |out, place, text| match place {
+        let rest = url.rest.eval_in(request, |out, piece, text| match piece {
             // it is decoded with the url, and ends no part of it
-            Place::Value => {
+            Piece::Value => {
                 percent_encode(text, VALUE).for_each(|part| out.extend_from_slice(part.as_bytes()));
             }
-            Place::Text | Place::Query => out.extend_from_slice(text),
+            Piece::Text | Piece::Query => out.extend_from_slice(text),
         });
         let url = StreamUrl::split(url.scheme, &rest).ok()?;
         let eval = |template: &Option<Template>| template.as_ref().map(|text| text.eval(request));

@@ -14,10 +14,10 @@ use crate::directory::{self, ClientHold};
 use crate::nginx::task::{self, sleep};
 
 /// How often to look whether another worker has told, in milliseconds: it sends no word of that.
-const LOOK: u64 = 5;
+const LOOK_MS: u64 = 5;
 /// How long what comes next waits for an answer to what was before it, in milliseconds: a server on
 /// another continent answers within this, and somebody who publishes again hardly feels it.
-pub const PATIENCE: u64 = 250;
+pub const LONGEST_WAIT_MS: u64 = 250;
 
 thread_local! {
     /// What this worker tells of at the moment.
@@ -59,7 +59,7 @@ impl Turn {
         Turn::with(subject, hold)
     }
 
-    /// Waits until the server knows of what is before this, but no longer than [`PATIENCE`].
+    /// Waits until the server knows of what is before this, but no longer than [`LONGEST_WAIT_MS`].
     pub async fn wait(subject: Subject) -> Self {
         let alone = async {
             loop {
@@ -68,11 +68,11 @@ impl Turn {
                 } else if let Some(hold) = directory::telling_alone(&subject.key, subject.line) {
                     return hold;
                 } else {
-                    sleep(LOOK).await;
+                    sleep(LOOK_MS).await;
                 }
             }
         };
-        match task::timeout(PATIENCE, alone).await {
+        match task::timeout(LONGEST_WAIT_MS, alone).await {
             Some(hold) => Turn::with(subject, hold),
             None => Turn::now(subject),
         }

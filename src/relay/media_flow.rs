@@ -7,14 +7,14 @@ use crate::nginx::task::{sleep, Signal};
 
 /// Whether media comes.
 #[derive(Default)]
-pub struct Flow {
+pub struct MediaFlow {
     /// Raised with the first message.
     begun: Signal,
     /// When the last message came; 0 = none has.
     last: Cell<u64>,
 }
 
-impl Flow {
+impl MediaFlow {
     /// A message has come, at this moment of the loop.
     pub fn came(&self, now: u64) {
         if self.last.replace(now) == 0 {

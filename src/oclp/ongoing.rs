@@ -5,14 +5,14 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use super::notice::Notice;
+use super::order::Turn;
 use super::request::Act;
 use super::stream::Staying;
-use super::turn::Turn;
 use crate::nginx::task;
 
 /// Something that a server knows to go on. Dropped, it has ended: `done` goes out, behind an
 /// update that is under way, even if the worker is about to leave.
-pub struct Told {
+pub struct Ongoing {
     notice: Notice,
     updates: Option<oneshot::Sender<()>>,
     end: Option<oneshot::Sender<End>>,
@@ -27,18 +27,18 @@ enum End {
     Never,
 }
 
-impl Told {
+impl Ongoing {
     /// The start was told.
     pub fn new(notice: Notice) -> Self {
         let callback = &notice.callback;
         if !callback.updates && !callback.done {
-            return Told { notice, updates: None, end: None, then: None };
+            return Ongoing { notice, updates: None, end: None, then: None };
         }
         let (updates, begin) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         // bounded by the timeouts of two requests, once the end has come
         task::tell(go_on(notice.clone(), begin, ended));
-        Told { notice, updates: Some(updates), end: Some(end), then: None }
+        Ongoing { notice, updates: Some(updates), end: Some(end), then: None }
     }
 
     /// From now on updates are sent, if the line asks for them.
@@ -58,12 +58,12 @@ impl Told {
     }
 
     /// Lets `staying` end behind this.
-    pub fn before(&mut self, staying: Option<Rc<Staying>>) {
+    pub fn hold_until_done(&mut self, staying: Option<Rc<Staying>>) {
         self.then = staying;
     }
 }
 
-impl Drop for Told {
+impl Drop for Ongoing {
     fn drop(&mut self) {
         let Some(end) = self.end.take() else { return };
         let in_turn = self.notice.callback.call.in_turn();

@@ -20,18 +20,18 @@ const ATTEMPTS: usize = 8;
 
 /// A directory that is in use by this process.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct SocketDir {
     path: PathBuf,
     dir: File,
 }
 
-impl Place {
+impl SocketDir {
     /// Makes a new directory, whose path begins with `prefix`, for processes of `owner`.
-    pub(super) fn create(prefix: &str, owner: Option<(u32, u32)>) -> io::Result<Place> {
+    pub(super) fn create(prefix: &str, owner: Option<(u32, u32)>) -> io::Result<SocketDir> {
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..ATTEMPTS {
             let path = PathBuf::from(format!("{prefix}.{}", random_name()?));
-            match make(&path).and_then(|()| Place::open(&path, process::user())) {
+            match make(&path).and_then(|()| SocketDir::open(&path, process::user())) {
                 Ok(place) => {
                     // the umask may have taken more than it should
                     place.dir.set_permissions(Permissions::from_mode(0o700))?;
@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// Enters a directory of `owner`, which only that user may enter.
-    pub(super) fn open(path: &Path, owner: u32) -> io::Result<Place> {
+    pub(super) fn open(path: &Path, owner: u32) -> io::Result<SocketDir> {
         let dir = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -63,7 +63,7 @@ impl Place {
             ));
         }
         lock(&dir, Lock::Shared)?;
-        let place = Place { path: path.to_owned(), dir };
+        let place = SocketDir { path: path.to_owned(), dir };
         match place.is_there() {
             true => Ok(place),
             false => Err(io::ErrorKind::NotFound.into()),
@@ -71,13 +71,13 @@ impl Place {
     }
 
     /// Enters the directory, and makes it anew if somebody has removed it.
-    pub(super) fn open_or_restore(path: &Path) -> io::Result<Place> {
-        match Place::open(path, process::user()) {
+    pub(super) fn open_or_restore(path: &Path) -> io::Result<SocketDir> {
+        match SocketDir::open(path, process::user()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // another worker may be doing the same
                 match make(path) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                    _ => Place::open(path, process::user()),
+                    _ => SocketDir::open(path, process::user()),
                 }
             }
             entered => entered,
@@ -148,7 +148,7 @@ pub(super) fn remove_abandoned(prefix: &str, users: &[u32]) {
         }
         let Ok(meta) = fs::symlink_metadata(entry.path()) else { continue };
         if meta.is_dir() && users.contains(&meta.uid()) {
-            if let Ok(place) = Place::open(&entry.path(), meta.uid()) {
+            if let Ok(place) = SocketDir::open(&entry.path(), meta.uid()) {
                 place.remove_if_last();
             }
         }
