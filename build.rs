@@ -79,7 +79,7 @@ fn constants() {
         .expect("OUT_DIR is writable");
 }
 
-/// Zeroes under the name of each function and variable of nginx, for src/lib.rs to include in tests: a
+/// Zeroes under the name of each function and variable of nginx, for src/nginx/sys.rs to include in tests: a
 /// test binary links without nginx then, and a test that calls nginx ends at once.
 fn stand_ins() {
     let names = Names::default();

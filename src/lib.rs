@@ -1,4 +1,5 @@
 //! The table of modules handed to nginx.
+#![deny(unsafe_code)] // allowed in src/nginx, and where nginx calls the module
 #![allow(non_upper_case_globals)] // nginx's names where nginx sees them
 
 use std::ffi::c_char;
@@ -24,21 +25,20 @@ mod stream_request;
 mod variables;
 mod worker;
 
-// nginx's symbols exist only inside nginx
-#[cfg(test)]
-std::arch::global_asm!(include_str!(concat!(env!("OUT_DIR"), "/stand_ins.s")));
-
 /// Exports the modules under the three names that nginx looks up in a dynamic module.
 macro_rules! export_modules {
     ($($module:ident),+ $(,)?) => {
         const MODULES: usize = [$(stringify!($module)),+].len();
         #[no_mangle]
+        #[allow(unsafe_code)]
         static mut ngx_modules: [*const ngx_module_t; MODULES + 1] =
             [$(&raw const $module,)+ ptr::null()];
         #[no_mangle]
+        #[allow(unsafe_code)]
         static mut ngx_module_names: [*const c_char; MODULES + 1] =
             [$(concat!(stringify!($module), "\0").as_ptr().cast(),)+ ptr::null()];
         #[no_mangle]
+        #[allow(unsafe_code)]
         static mut ngx_module_order: [*const c_char; 1] = [ptr::null()];
     };
 }
@@ -47,6 +47,7 @@ export_modules!(ngx_rtmp_module, ngx_rtmp_core_module, ngx_rtmp_http_module);
 
 /// The directive `rtmp`, and the configuration that its block becomes.
 #[no_mangle]
+#[allow(unsafe_code)]
 static mut ngx_rtmp_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const TOP).cast_mut().cast(),
     commands: (&raw const TOP_COMMANDS).cast_mut().cast(),
@@ -76,6 +77,7 @@ static mut COMMANDS: module::Commands = module::commands();
 
 /// What serves HTTP clients.
 #[no_mangle]
+#[allow(unsafe_code)]
 static mut ngx_rtmp_http_module: ngx_module_t = ngx_module_t {
     ctx: (&raw const HTTP).cast_mut().cast(),
     commands: (&raw const HTTP_COMMANDS).cast_mut().cast(),

@@ -1,5 +1,6 @@
 //! Where nginx calls the module: its directives, the start and end of processes, new connections. Here the
 //! layers are wired together.
+#![allow(unsafe_code)] // nginx calls these functions
 
 use std::any::Any;
 use std::cell::RefCell;

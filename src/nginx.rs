@@ -1,4 +1,5 @@
 //! Small safe wrappers over what the ngx crate lacks. `unsafe` lives here and in module glue.
+#![allow(unsafe_code)]
 
 pub mod address;
 pub mod addresses;

@@ -9,11 +9,9 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 
 use live::{Data, Direct, End, Form, Framing, Sink, Subscriber, Subscription};
-use nginx_sys::ngx_connection_t;
 use rtmp_protocol::flv;
 use rtmp_protocol::message;
 
@@ -23,7 +21,6 @@ use super::sources::has_source;
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
 use crate::nginx::event::Event;
-use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::task::{self, Task};
 use crate::registry;
@@ -53,34 +50,29 @@ struct Puller {
     ending: RefCell<Option<Task>>,
 }
 
-/// nginx has accepted a connection of another worker.
-pub extern "C" fn ngx_rtmp_accept_inner(c: *mut ngx_connection_t) {
-    guard("an inner pull", || {
-        let Some(c) = NonNull::new(c) else { return };
-        // SAFETY: nginx hands over a new connection that it does not look at any more.
-        let conn = unsafe { Connection::new(c) };
-        let puller = Rc::new_cyclic(|this: &Weak<Puller>| Puller {
-            conn,
-            this: this.clone(),
-            request: RefCell::default(),
-            answered: Cell::new(None),
-            subscription: RefCell::default(),
-            not_found: Cell::new(false),
-            keep: OnceCell::new(),
-            ending: RefCell::default(),
-        });
-        let keep = puller.keep.get_or_init(|| {
-            let this = puller.this.clone();
-            Event::new(move || {
-                if let Some(puller) = this.upgrade() {
-                    puller.keep();
-                }
-            })
-        });
-        keep.set_timer(REQUEST_MS);
-        puller.conn.set_handler(puller.clone());
-        puller.readable();
+/// Serves another worker, whose connection was accepted.
+pub fn serve(conn: Connection) {
+    let puller = Rc::new_cyclic(|this: &Weak<Puller>| Puller {
+        conn,
+        this: this.clone(),
+        request: RefCell::default(),
+        answered: Cell::new(None),
+        subscription: RefCell::default(),
+        not_found: Cell::new(false),
+        keep: OnceCell::new(),
+        ending: RefCell::default(),
     });
+    let keep = puller.keep.get_or_init(|| {
+        let this = puller.this.clone();
+        Event::new(move || {
+            if let Some(puller) = this.upgrade() {
+                puller.keep();
+            }
+        })
+    });
+    keep.set_timer(REQUEST_MS);
+    puller.conn.set_handler(puller.clone());
+    puller.readable();
 }
 
 impl Puller {

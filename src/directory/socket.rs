@@ -74,10 +74,7 @@ impl Own {
                 _ => (),
             }
         }
-        let accepted = listening::accept(
-            UnixListener::bind(&paths.stream)?,
-            Some(inner_source::ngx_rtmp_accept_inner),
-        )?;
+        let accepted = listening::accept(UnixListener::bind(&paths.stream)?, inner_source::serve)?;
         let listening = notification::listen(&paths.notification)?;
         Ok(Own {
             dir,

@@ -2,6 +2,7 @@
 //!
 //! The blocks may stand in any order, so a location is bound to an address of the `rtmp` block after both are
 //! read.
+#![allow(unsafe_code)] // nginx calls these functions
 
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void, CStr};

@@ -4,21 +4,24 @@
 //! nginx does not know the former when it closes its listening sockets, so a worker that is told to
 //! leave still answers on them for as long as its sessions last.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::LinkedList;
 use std::io;
 use std::mem;
 use std::os::fd::{IntoRawFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::ptr;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_close_connection, ngx_connection_handler_pt, ngx_connection_t, ngx_cycle,
-    ngx_event_accept, ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_handle_read_event,
-    ngx_listening_t, ngx_log_t, NGX_LOG_EMERG, NGX_OK,
+    ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_cycle, ngx_event_accept,
+    ngx_event_actions, ngx_event_t, ngx_get_connection, ngx_handle_read_event, ngx_listening_t,
+    ngx_log_t, NGX_LOG_EMERG, NGX_OK,
 };
 
 use crate::nginx::clock;
+use crate::nginx::connection::Connection;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::sys::{NGX_DISABLE_EVENT, NGX_READ_EVENT};
@@ -32,7 +35,12 @@ const PAUSE_MS: u64 = 500;
 const REPORT_MS: u64 = 1000;
 
 /// What connections point to, also when their listening socket is closed.
-type Kept = (libc::sockaddr_un, ngx_listening_t);
+struct Kept {
+    address: libc::sockaddr_un,
+    listening: ngx_listening_t,
+    /// What [`Connection::servers`] gives: what is called with a connection.
+    handler: Rc<dyn Any>,
+}
 
 thread_local! {
     static REPORTED: Cell<Option<u64>> = const { Cell::new(None) };
@@ -63,20 +71,21 @@ impl Drop for Watched {
 }
 
 /// Calls `handler` for each connection to `listener`.
-pub fn accept(listener: UnixListener, handler: ngx_connection_handler_pt) -> io::Result<Acceptor> {
+pub fn accept(listener: UnixListener, handler: fn(Connection)) -> io::Result<Acceptor> {
     listener.set_nonblocking(true)?;
     let c = connection(listener.into_raw_fd(), on_connection)?;
     let acceptor = Acceptor(c);
     // SAFETY: zeroes are a listening socket without options; the address is only copied around.
     // Both live as long as the process, as connections point to them.
     unsafe {
-        let (address, listening) = kept();
+        let Kept { address, listening, handler } = kept(Rc::new(handler));
         address.sun_family = libc::AF_UNIX as _;
         listening.fd = (*c).fd;
         listening.sockaddr = ptr::from_mut(address).cast();
         listening.socklen = mem::size_of::<libc::sockaddr_un>() as _;
         listening.type_ = libc::SOCK_STREAM;
-        listening.handler = handler;
+        listening.handler = Some(on_accepted);
+        listening.servers = ptr::from_mut(handler).cast();
         listening.pool_size = POOL_SIZE;
         listening.log = *log::cycle().as_ptr();
         listening.logp = log::cycle().as_ptr();
@@ -91,17 +100,30 @@ pub fn accept(listener: UnixListener, handler: ngx_connection_handler_pt) -> io:
     }
 }
 
-/// Memory of zeroes that lives as long as the worker runs.
-fn kept() -> (&'static mut libc::sockaddr_un, &'static mut ngx_listening_t) {
+/// What lives as long as the worker runs, with an address and a listening socket of nothing.
+fn kept(handler: Rc<dyn Any>) -> &'static mut Kept {
     KEPT.with_borrow_mut(|all| {
         // SAFETY: zeroes are an address and a listening socket of nothing. An element of a list stays
         // in its place, and it is freed when nginx has left its event loop for good.
         unsafe {
-            all.push_back(mem::zeroed());
+            all.push_back(Kept { address: mem::zeroed(), listening: mem::zeroed(), handler });
             let at: *mut Kept = all.back_mut().map_or(ptr::null_mut(), ptr::from_mut);
-            (&mut (*at).0, &mut (*at).1)
+            &mut *at
         }
     })
+}
+
+/// nginx has accepted a connection on a socket of [`accept`].
+unsafe extern "C" fn on_accepted(c: *mut ngx_connection_t) {
+    guard("accept", || {
+        let Some(c) = NonNull::new(c) else { return };
+        // SAFETY: nginx hands over a new connection that it does not look at any more.
+        let conn = unsafe { Connection::new(c) };
+        let handler = conn.servers().and_then(|handler| handler.downcast::<fn(Connection)>().ok());
+        if let Some(handler) = handler {
+            handler(conn);
+        }
+    });
 }
 
 /// Has this worker pause, with one line a second, where nginx would go on closing connections that it

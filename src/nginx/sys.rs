@@ -2,3 +2,7 @@
 #![allow(dead_code, missing_docs, unused_imports, clippy::all)]
 
 include!(concat!(env!("OUT_DIR"), "/sys.rs"));
+
+// nginx's symbols exist only inside nginx
+#[cfg(test)]
+std::arch::global_asm!(include_str!(concat!(env!("OUT_DIR"), "/stand_ins.s")));
