@@ -1,7 +1,7 @@
 //! Where and with what a comparison was made.
 
+use super::plan::Plan;
 use super::server::Kind;
-use super::Plan;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Charts of a comparison, as SVG.
 
 use super::case::WINDOWS;
-use super::summary::{self, Get, Results};
+use super::results::{self, Get, Results};
 use anyhow::{anyhow, Result};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -24,7 +24,7 @@ const LABELS: i32 = 240;
 const NUMBERS: i32 = 170;
 
 /// One bar: label, figure.
-type Bar = (String, summary::Figure);
+type Bar = (String, results::Figure);
 /// One line of a chart: label, points.
 type Line = (String, Vec<(f64, f64)>);
 
@@ -57,13 +57,13 @@ pub fn draw_all(results: &Results, dir: &Path) -> Result<()> {
         "cpu-per-gb.svg",
         "CPU seconds per GB delivered, 1 stream × 1000 players × 1 Mbit/s (less is better)",
         2,
-        bars("fanout-1000", &fan_out, summary::cost),
+        bars("fanout-1000", &fan_out, results::cost),
     )?;
     draw_bars(
         "latency.svg",
         "Latency, 99th percentile in ms, 1 stream × 1000 players × 1 Mbit/s",
         1,
-        bars("fanout-1000", &fan_out, summary::p99),
+        bars("fanout-1000", &fan_out, results::p99),
     )?;
     draw_bars(
         "http-flv.svg",
@@ -77,7 +77,7 @@ pub fn draw_all(results: &Results, dir: &Path) -> Result<()> {
                 "node-media-server, HTTP-FLV",
                 "xiu, HTTP-FLV",
             ],
-            summary::cost,
+            results::cost,
         ),
     )?;
     draw_bars(
@@ -93,27 +93,27 @@ pub fn draw_all(results: &Results, dir: &Path) -> Result<()> {
                 "node-media-server",
                 "xiu",
             ],
-            summary::kib_per_stream,
+            results::kib_per_stream,
         ),
     )?;
     draw_bars(
         "joins.svg",
         "Players per second that connect, play and leave (more is better)",
         0,
-        bars("churn", &servers, summary::visits_per_s),
+        bars("churn", &servers, results::visits_per_s),
     )?;
 
     let windows = |kind: &str| -> Line {
         let point = |(ms, name): (u32, &str)| {
             let name = format!("{kind}, {name}");
-            Some((f64::from(ms), results.figure("fanout-1000", &name, summary::cost)?.median))
+            Some((f64::from(ms), results.figure("fanout-1000", &name, results::cost)?.median))
         };
         (kind.to_string(), WINDOWS.into_iter().filter_map(point).collect())
     };
     let by_players = |name: &&str| -> Line {
         let point = |players: u32| {
             let case = format!("fanout-{players}");
-            Some((f64::from(players), results.figure(&case, name, summary::cpu_pct)?.median))
+            Some((f64::from(players), results.figure(&case, name, results::cpu_pct)?.median))
         };
         (name.to_string(), [1, 100, 500, 1000, 2000].into_iter().filter_map(point).collect())
     };
@@ -163,7 +163,7 @@ fn horizontal_bars(path: &Path, title: &str, digits: usize, bars: &[Bar]) -> Res
             area.draw(&Text::new(label.clone(), (LABELS - 10, middle), right))?;
             let rectangle = [(LABELS, top + 5), (end, top + BAR as i32 - 5)];
             area.draw(&Rectangle::new(rectangle, color(label, i).filled()))?;
-            let summary::Figure { median, min, max, n } = figure;
+            let results::Figure { median, min, max, n } = figure;
             let mut number = format!("{median:.digits$}");
             if *n > 1 {
                 number += &format!("  ({min:.digits$}–{max:.digits$})");
@@ -244,7 +244,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("rtmp-bench-chart-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let figure =
-            |median| summary::Figure { median, min: median - 1.0, max: median + 1.0, n: 5 };
+            |median| results::Figure { median, min: median - 1.0, max: median + 1.0, n: 5 };
         let bars =
             [("ngx-rtmp".to_string(), figure(1.5)), ("floor, 0 ms".to_string(), figure(2.0))];
         horizontal_bars(&dir.join("bars.svg"), "A title & more", 2, &bars).unwrap();

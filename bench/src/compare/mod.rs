@@ -4,11 +4,14 @@
 mod about;
 mod case;
 mod chart;
+mod plan;
 mod promise;
+mod results;
 mod server;
 mod summary;
 
 pub use case::{cases, Case, Pace};
+pub use plan::Plan;
 pub use server::Programs;
 
 use crate::cores;
@@ -17,67 +20,22 @@ use crate::report::Report;
 use about::About;
 use anyhow::{ensure, Context, Result};
 use case::Contender;
-use serde::{Deserialize, Serialize};
+use results::{Record, Results};
 use server::{CallbackServer, Ports, Relay, Server, Setup, Start};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use summary::Results;
 
 /// Longer than any run takes: joining may take 15 s a group.
 const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 /// A run that others disturbed is made again so many times.
 const MAX_ATTEMPTS: u32 = 3;
 
-#[derive(Debug)]
-pub struct Plan {
-    pub programs: Programs,
-    pub cases: Vec<Case>,
-    pub repetitions: u32,
-    pub pace: Pace,
-    pub server_core: usize,
-    pub load_core: usize,
-    /// The first of four ports.
-    pub port: u16,
-    pub media_dir: PathBuf,
-    /// For results, configurations and logs.
-    pub dir: PathBuf,
-    /// A run in which others took more of the server's core is made again, in per cent.
-    pub max_foreign_pct: f64,
-    /// Adds to what an earlier comparison left in `dir`.
-    pub append: bool,
-    pub progress: bool,
-}
-
 const RUNS: &str = "runs.jsonl";
 const ABOUT: &str = "about.json";
-
-/// One run, as a line of runs.jsonl.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
-    pub case: String,
-    pub contender: String,
-    pub repetition: u32,
-    pub attempt: u32,
-    pub report: Option<Report>,
-    /// Why there is no report.
-    pub error: Option<String>,
-}
-
-impl Record {
-    /// What others took of the server's core, in per cent.
-    pub fn foreign_pct(&self) -> f64 {
-        let server = match &self.report {
-            Some(Report::Run(run)) => run.server.as_ref(),
-            Some(Report::Churn(churn)) => churn.server.as_ref(),
-            Some(Report::Hold(_)) | None => None,
-        };
-        server.and_then(|server| server.foreign_pct).unwrap_or(0.0)
-    }
-}
 
 /// Runs everything; each run is appended to runs.jsonl at once, so that nothing is lost if this is stopped.
 pub fn compare(plan: &Plan) -> Result<()> {

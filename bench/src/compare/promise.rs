@@ -1,7 +1,7 @@
 //! What this module promises, held against what was measured.
 
 use super::case::WINDOWS;
-use super::summary::{self, Get, Results};
+use super::results::{self, Get, Results};
 use serde::Serialize;
 
 const OURS: &str = "ngx-rtmp";
@@ -41,7 +41,7 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
     let mut at_most = |text: &str, limit: f64, measured: Option<f64>| {
         outcomes.push(Outcome { text: text.into(), limit, at_least: false, measured });
     };
-    let ratio = |of: (&str, &str), to: (&str, &str)| results.ratio(of, to, summary::cost);
+    let ratio = |of: (&str, &str), to: (&str, &str)| results.ratio(of, to, results::cost);
     let value =
         |case: &str, contender: &str, get: Get| Some(results.figure(case, contender, get)?.median);
 
@@ -55,23 +55,23 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
         let text = format!("{case}, defaults: CPU/GB by libnginx-mod-rtmp's");
         at_most(&text, 0.5, ratio((case, OURS), (case, ARUT)));
         let text = format!("{case}, defaults: p99 latency in ms");
-        at_most(&text, 60.0, value(case, OURS, summary::p99));
+        at_most(&text, 60.0, value(case, OURS, results::p99));
     }
     at_most(
         "fanout-100, defaults: p50 latency by libnginx-mod-rtmp's",
         1.0,
-        results.ratio(("fanout-100", OURS), ("fanout-100", ARUT), summary::p50),
+        results.ratio(("fanout-100", OURS), ("fanout-100", ARUT), results::p50),
     );
     at_most(
         "streams-500: CPU/GB by libnginx-mod-rtmp's",
         0.8,
         ratio(("streams-500", "ngx-rtmp, cache off"), ("streams-500", ARUT)),
     );
-    let per_stream = |contender| value("streams-500", contender, summary::kib_per_stream);
+    let per_stream = |contender| value("streams-500", contender, results::kib_per_stream);
     at_most("streams-500, cache off: KiB per stream", 100.0, per_stream("ngx-rtmp, cache off"));
     at_most("streams-500, cache 3 s: KiB per stream", 350.0, per_stream("ngx-rtmp, cache 3 s"));
     for case in ["relay-push", "relay-pull"] {
-        let hop = |contender| value(case, contender, summary::hop_p50);
+        let hop = |contender| value(case, contender, results::hop_p50);
         let by_its = hop(OURS).zip(hop(ARUT)).map(|(ours, its)| ours / its);
         let text = format!("{case}: p50 that a hop adds by libnginx-mod-rtmp's");
         at_most(&text, 1.0, by_its);
@@ -79,7 +79,7 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
     at_most(
         "pull-on-demand: first key frame, p99 in ms",
         20.0,
-        value("pull-on-demand", OURS, summary::key_p99),
+        value("pull-on-demand", OURS, results::key_p99),
     );
     at_most(
         "churn: CPU per visit by libnginx-mod-rtmp's",
@@ -89,14 +89,14 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
     at_most(
         "join-idle: first key frame, p50 in ms",
         0.5,
-        value("join-idle", OURS, summary::key_p50),
+        value("join-idle", OURS, results::key_p50),
     );
     at_most(
         "join-1000: first key frame, p99 in ms",
         2.0,
-        value("join-1000", OURS, summary::key_p99),
+        value("join-1000", OURS, results::key_p99),
     );
-    let per_player = |case, contender| value(case, contender, summary::kib_per_player);
+    let per_player = |case, contender| value(case, contender, results::kib_per_player);
     at_most("fanout-1000: KiB per RTMP player", 4.0, per_player("fanout-1000", OURS));
     let over_nginx = per_player("flv-1000", "ngx-rtmp, HTTP-FLV")
         .zip(per_player("held-1000", OURS))
@@ -123,22 +123,22 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
         ),
     );
     let asked = "ngx-rtmp, oclp_play";
-    let plays = |contender| value("plays-oclp", contender, summary::visit_p99);
+    let plays = |contender| value("plays-oclp", contender, results::visit_p99);
     let added = plays(asked).zip(plays(OURS)).map(|(asked, plain)| asked - plain);
     at_most("plays-oclp: p99 that callbacks add to a join, in ms", 10.0, added);
     let most = |get| Some(results.figure("plays-oclp", asked, get)?.max);
-    at_most("plays-oclp: failed plays in any run", 0.0, most(summary::faults));
+    at_most("plays-oclp: failed plays in any run", 0.0, most(results::faults));
     at_most(
         "plays-oclp: connections to the callback server at a time",
         64.0,
-        most(summary::callback_connections),
+        most(results::callback_connections),
     );
     for (case, contender, limit) in [("churn", OURS, 9000.0), ("plays-oclp", asked, 1990.0)] {
         outcomes.push(Outcome {
             text: format!("{case}: visits per second"),
             limit,
             at_least: true,
-            measured: value(case, contender, summary::visits_per_s),
+            measured: value(case, contender, results::visits_per_s),
         });
     }
     outcomes
@@ -146,8 +146,8 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::case::cases;
     use super::*;
-    use crate::compare::cases;
 
     #[test]
     fn nothing_measured_is_neither_held_nor_broken() {
