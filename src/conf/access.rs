@@ -183,3 +183,109 @@ fn network(scope: &mut Scope, args: &Args<'_>, allow: bool) -> Result<(), ConfEr
     scope.of::<AccessScope>().networks.push(AccessRule { allow, kind: None, net });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn net(word: &str) -> Net {
+        Net::parse(word.as_bytes()).unwrap()
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    fn rule(allow: bool, kind: Option<Kind>, word: &str) -> AccessRule {
+        AccessRule { allow, kind, net: net(word) }
+    }
+
+    #[test]
+    fn a_net_has_the_addresses_of_its_prefix() {
+        assert!(net("192.168.1.0/24").contains(ip("192.168.1.255")));
+        assert!(!net("192.168.1.0/24").contains(ip("192.168.2.0")));
+        assert!(net("192.168.1.77/24").contains(ip("192.168.1.1")));
+        assert!(net("192.0.2.1").contains(ip("192.0.2.1")));
+        assert!(!net("192.0.2.1").contains(ip("192.0.2.2")));
+        assert!(net("2001:db8::/32").contains(ip("2001:db8:ffff::1")));
+        assert!(!net("2001:db8::/32").contains(ip("2001:db9::")));
+    }
+
+    #[test]
+    fn a_prefix_of_no_bits_has_every_address_of_its_family() {
+        assert!(net("0.0.0.0/0").contains(ip("255.255.255.255")));
+        assert!(!net("0.0.0.0/0").contains(ip("::1")));
+        assert!(net("::/0").contains(ip("::1")));
+        assert!(!net("::/0").contains(ip("192.0.2.1")));
+    }
+
+    #[test]
+    fn an_ipv4_address_within_ipv6_is_one_of_ipv4() {
+        assert!(net("192.0.2.0/24").contains(ip("::ffff:192.0.2.7")));
+        assert_eq!(net("::ffff:192.0.2.0/120"), net("192.0.2.0/24"));
+        assert!(net("::ffff:192.0.2.7").contains(ip("192.0.2.7")));
+    }
+
+    #[test]
+    fn unix_sockets_have_a_net_of_their_own() {
+        assert!(net("unix:").contains(None));
+        assert!(net("all").contains(None));
+        assert!(!net("unix:").contains(ip("127.0.0.1")));
+        assert!(!net("0.0.0.0/0").contains(None));
+    }
+
+    #[test]
+    fn what_is_no_net_is_refused() {
+        for word in ["", "host", "1.2.3", "1.2.3.4/33", "1.2.3.4/", "1.2.3.4/-1", "::/129", "ALL"] {
+            assert_eq!(Net::parse(word.as_bytes()), None, "{word}");
+        }
+        assert_eq!(Net::parse(b"\xff"), None);
+    }
+
+    #[test]
+    fn the_first_rule_that_applies_decides_and_none_allows() {
+        let rules = [
+            rule(true, Some(Kind::Publish), "127.0.0.1"),
+            rule(false, Some(Kind::Publish), "all"),
+            rule(false, None, "192.0.2.0/24"),
+        ];
+        let allowed = |kind, text| allowed(&rules, kind, ip(text));
+        assert!(allowed(Kind::Publish, "127.0.0.1"));
+        assert!(!allowed(Kind::Publish, "127.0.0.2"));
+        assert!(allowed(Kind::Play, "127.0.0.2"));
+        assert!(!allowed(Kind::Play, "192.0.2.1"));
+        assert!(super::allowed(&[], Kind::Play, None));
+    }
+
+    #[test]
+    fn a_block_tries_its_own_rules_before_those_around_it() {
+        let mut inner =
+            AccessScope { rules: vec![rule(true, None, "127.0.0.1")], ..Default::default() };
+        let outer = AccessScope {
+            rules: vec![rule(false, None, "all")],
+            networks: vec![rule(false, None, "10.0.0.0/8")],
+        };
+        inner.inherit(&outer);
+        assert!(allowed(&inner.rules(), Kind::Play, ip("127.0.0.1")));
+        assert!(!allowed(&inner.rules(), Kind::Play, ip("127.0.0.2")));
+        assert!(!may_relay_to(&inner.networks(), "10.1.2.3".parse().unwrap()));
+        assert!(may_relay_to(&inner.networks(), "11.1.2.3".parse().unwrap()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_net_of_an_address_has_it(bits: u32, prefix in 0u32..=32, other: u32) {
+            let net = Net::V4 { net: bits, prefix };
+            prop_assert!(net.contains(Some(std::net::Ipv4Addr::from(bits).into())));
+            let same = prefix == 0 || (bits ^ other) >> (32 - prefix) == 0;
+            prop_assert_eq!(net.contains(Some(std::net::Ipv4Addr::from(other).into())), same);
+        }
+
+        #[test]
+        fn any_word_is_a_net_or_none(word in proptest::collection::vec(any::<u8>(), 0..30)) {
+            Net::parse(&word);
+        }
+    }
+}

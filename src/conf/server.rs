@@ -144,3 +144,123 @@ impl AppConf {
         access::may_relay_to(&self.relay_networks, ip)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::limit::LimitScope;
+    use super::super::live::LiveScope;
+    use super::super::oclp::OclpScope;
+    use super::super::publish::PublishScope;
+    use super::super::relay::RelayScope;
+    use super::super::resolver::ResolverScope;
+    use super::super::session::SessionScope;
+    use super::*;
+
+    fn app(name: &str) -> Rc<AppConf> {
+        Rc::new(AppConf {
+            name: name.into(),
+            server_id: "id".into(),
+            live: LiveScope::default().resolve(),
+            publish: PublishScope::default().resolve(),
+            access: Vec::new(),
+            relay_networks: Vec::new(),
+            limit: LimitScope::default().resolve(),
+            access_log: Vec::new(),
+            resolver: ResolverScope::default().resolve(),
+            relay: RelayScope::default().resolve(),
+            oclp: OclpScope::default().resolve(),
+        })
+    }
+
+    fn server(names: &[&str]) -> ServerConf {
+        let applications = names.iter().map(|name| (name.as_bytes().to_vec(), app(name)));
+        let session = SessionScope::default().resolve();
+        ServerConf::new("id".into(), session, applications.collect())
+    }
+
+    /// Block, application and name of a path, as text.
+    fn split<'a>(server: &ServerConf, path: &'a str) -> Option<(String, &'a str, &'a str)> {
+        let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).unwrap();
+        let place = server.split(path.as_bytes())?;
+        let block = String::from_utf8(place.conf.name.clone()).unwrap();
+        Some((block, text(place.app), text(place.name)))
+    }
+
+    fn entrance(server: &ServerConf, path: &str) -> Option<String> {
+        server.entrance(path.as_bytes()).map(|app| String::from_utf8(app.name.clone()).unwrap())
+    }
+
+    #[test]
+    fn the_longest_application_serves_a_path() {
+        let server = server(&["live", "live/room", "live/room/x/y"]);
+        let split = |path| split(&server, path).map(|(block, _, name)| (block, name));
+        assert_eq!(split("live/a"), Some(("live".into(), "a")));
+        assert_eq!(split("live/room/a"), Some(("live/room".into(), "a")));
+        assert_eq!(split("live/room/x/a"), Some(("live/room".into(), "x/a")));
+        assert_eq!(split("live/room/x/y/a/b"), Some(("live/room/x/y".into(), "a/b")));
+        assert_eq!(split("live/rooms/a"), Some(("live".into(), "rooms/a")));
+    }
+
+    #[test]
+    fn a_path_without_a_name_is_none() {
+        let server = server(&["live", "*"]);
+        for path in ["", "live", "live/", "/", "other", "other/", "/a", "live/_definst_/"] {
+            assert_eq!(split(&server, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn any_other_application_is_that_of_the_asterisk() {
+        let server = server(&["live", "*"]);
+        assert_eq!(split(&server, "vod/a/b"), Some(("*".into(), "vod", "a/b")));
+        assert_eq!(split(&server, "live/a"), Some(("live".into(), "live", "a")));
+    }
+
+    #[test]
+    fn the_default_instance_is_no_part_of_a_name() {
+        let server = server(&["live", "*"]);
+        assert_eq!(split(&server, "live/_definst_/a"), Some(("live".into(), "live", "a")));
+        assert_eq!(split(&server, "vod/_definst_/a"), Some(("*".into(), "vod", "a")));
+        assert_eq!(split(&server, "live/a/_definst_/b").unwrap().2, "a/_definst_/b");
+    }
+
+    #[test]
+    fn a_client_enters_where_its_streams_may_lead() {
+        let server = server(&["live", "live/room", "vod/b", "vod/a"]);
+        assert_eq!(entrance(&server, "live"), Some("live".into()));
+        assert_eq!(entrance(&server, "live/room"), Some("live/room".into()));
+        assert_eq!(entrance(&server, "live/room/cam"), Some("live/room".into()));
+        assert_eq!(entrance(&server, "vod"), Some("vod/a".into()));
+        assert_eq!(entrance(&server, "vo"), None);
+        assert_eq!(entrance(&server, ""), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_stream_is_the_same_however_its_path_is_divided(
+            path in proptest::collection::vec(proptest::sample::select(vec!["live", "room", "a", ""]), 1..6)
+        ) {
+            let server = server(&["live", "live/room", "*"]);
+            let path = path.join("/");
+            if let Some(place) = server.split(path.as_bytes()) {
+                prop_assert!(path.as_bytes().starts_with(place.app));
+                prop_assert!(path.as_bytes().ends_with(place.name));
+                prop_assert!(!place.name.is_empty());
+                prop_assert!(server.entrance(place.app).is_some());
+                let whole = [place.app, b"/", place.name].concat();
+                let again = server.split(&whole).unwrap();
+                prop_assert!(Rc::ptr_eq(&again.conf, &place.conf));
+                prop_assert_eq!((again.app, again.name), (place.app, place.name));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_path(path in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let server = server(&["live", "live/room", "*"]);
+            server.split(&path);
+            server.entrance(&path);
+        }
+    }
+}

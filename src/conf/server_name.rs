@@ -148,3 +148,75 @@ fn insert<T>(names: &mut HashMap<Vec<u8>, T>, name: &[u8], server: T) -> bool {
     }
     free
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[(&'static str, ServerName)]) -> Names<&'static str> {
+        let mut names = Names::new();
+        for (server, name) in list {
+            assert!(names.add(name, *server));
+        }
+        names
+    }
+
+    fn exact(name: &str) -> ServerName {
+        ServerName::Exact(name.into())
+    }
+
+    fn subdomains(name: &str) -> ServerName {
+        ServerName::Subdomains(name.into())
+    }
+
+    #[test]
+    fn an_exact_name_goes_before_any_other() {
+        let names = names(&[("any", subdomains("a.com")), ("exact", exact("x.a.com"))]);
+        assert_eq!(names.find(b"x.a.com"), Some("exact"));
+        assert_eq!(names.find(b"y.a.com"), Some("any"));
+    }
+
+    #[test]
+    fn the_longest_name_with_an_asterisk_wins() {
+        let names = names(&[("short", subdomains("com")), ("long", subdomains("a.com"))]);
+        assert_eq!(names.find(b"x.y.a.com"), Some("long"));
+        assert_eq!(names.find(b"a.com"), Some("short"));
+        assert_eq!(names.find(b"com"), None);
+    }
+
+    #[test]
+    fn an_asterisk_in_front_goes_before_one_at_the_end() {
+        let end = ServerName::AnyEnding("www".into());
+        let names = names(&[("end", end), ("front", subdomains("a.com"))]);
+        assert_eq!(names.find(b"www.a.com"), Some("front"));
+        assert_eq!(names.find(b"www.a.org"), Some("end"));
+        assert_eq!(names.find(b"www"), None);
+    }
+
+    #[test]
+    fn a_dot_in_front_is_the_name_and_its_subdomains() {
+        let names = names(&[("both", ServerName::AndSubdomains("a.com".into()))]);
+        assert_eq!(names.find(b"a.com"), Some("both"));
+        assert_eq!(names.find(b"x.a.com"), Some("both"));
+        assert_eq!(names.find(b"xa.com"), None);
+    }
+
+    #[test]
+    fn the_first_server_of_a_name_keeps_it() {
+        let mut names = names(&[("first", exact("a"))]);
+        assert!(!names.add(&exact("a"), "second"));
+        assert_eq!(names.find(b"a"), Some("first"));
+    }
+
+    #[test]
+    fn a_name_is_shown_as_it_was_written() {
+        let shown = [
+            exact("a"),
+            subdomains("a.b"),
+            ServerName::AndSubdomains("a.b".into()),
+            ServerName::AnyEnding("a".into()),
+        ];
+        let shown: Vec<_> = shown.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["a", "*.a.b", ".a.b", "a.*"]);
+    }
+}
