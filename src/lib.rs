@@ -1,4 +1,8 @@
 //! The table of modules handed to nginx.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+)]
 #![deny(unsafe_code)] // allowed in src/nginx, and where nginx calls the module
 #![allow(non_upper_case_globals)] // nginx's names where nginx sees them
 
@@ -20,6 +24,7 @@ mod nginx;
 mod oclp;
 mod registry;
 mod relay;
+#[allow(clippy::indexing_slicing)]
 mod session;
 mod stream_request;
 mod variables;

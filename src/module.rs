@@ -35,6 +35,7 @@ use crate::worker;
 /// The type of nginx modules whose directives stand in the `rtmp` block: "RTMP".
 pub const RTMP_MODULE_TYPE: usize = 0x504d_5452;
 
+#[allow(clippy::indexing_slicing)] // the compiler runs it
 const COUNT: usize = {
     let (mut n, mut table) = (0, 0);
     while table < TABLES.len() {
@@ -48,6 +49,7 @@ const COUNT: usize = {
 pub type Commands = [ngx_command_t; COUNT + 1];
 
 /// The directives of [`TABLES`] in the form that nginx reads, with the empty one that ends it.
+#[allow(clippy::indexing_slicing)] // the compiler runs it
 pub const fn commands() -> Commands {
     let mut commands = [ngx_command_t::empty(); COUNT + 1];
     let (mut n, mut table) = (0, 0);

@@ -11,10 +11,13 @@ pub fn writer(escape: Escape) -> fn(&mut Vec<u8>, &[u8]) {
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789ABCDEF";
-
+/// A byte as two hexadecimal digits.
 fn hex(byte: u8) -> [u8; 2] {
-    [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]
+    let digit = |value: u8| match value {
+        0..10 => b'0' + value,
+        _ => b'A' + (value - 10),
+    };
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 fn write_default(out: &mut Vec<u8>, value: &[u8]) {

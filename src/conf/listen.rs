@@ -123,10 +123,7 @@ const PARAMETERS: &str = "\"default_server\", \"bind\", \"backlog=number\", \"rc
 fn parameters(words: &[&[u8]], addr: Option<&SockAddr>) -> Result<Parameters, ConfError> {
     let mut p = Parameters::default();
     for &word in words {
-        let (name, value) = match word.iter().position(|byte| *byte == b'=') {
-            Some(at) => (&word[..at], Some(&word[at + 1..])),
-            None => (word, None),
-        };
+        let (name, value) = value::parameter(word);
         let options = &mut p.options;
         match (name, value) {
             (b"default_server" | b"default", None) => p.default_server = true,

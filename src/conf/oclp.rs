@@ -235,17 +235,16 @@ impl Callback {
         let (mut url, mut args, mut groupid) = (None, None, None);
         let (mut stages, mut timeout, mut update) = (None, None, None);
         for &word in words.values() {
-            let parameter = word.iter().position(|byte| *byte == b'=').map(|at| word.split_at(at));
-            match parameter {
-                Some((b"args", text)) => once(&mut args, word, Template::compile(&text[1..])?)?,
-                Some((b"timeout", time)) => {
-                    once(&mut timeout, word, positive(&time[1..], TIMEOUT)?)?;
+            match value::parameter(word) {
+                (b"args", Some(text)) => once(&mut args, word, Template::compile(text)?)?,
+                (b"timeout", Some(time)) => {
+                    once(&mut timeout, word, positive(time, TIMEOUT)?)?;
                 }
-                Some((b"update", time)) => once(&mut update, word, positive(&time[1..], UPDATE)?)?,
-                Some((b"groupid", id)) => once(&mut groupid, word, id[1..].to_vec())?,
-                Some((b"stage", list)) => once(&mut stages, word, Stages::read(&list[1..])?)?,
+                (b"update", Some(time)) => once(&mut update, word, positive(time, UPDATE)?)?,
+                (b"groupid", Some(id)) => once(&mut groupid, word, id.to_vec())?,
+                (b"stage", Some(list)) => once(&mut stages, word, Stages::read(list)?)?,
                 // of an older version of the module; attempts are repeated by the rules of relays
-                Some((b"retries", _)) => (),
+                (b"retries", Some(_)) => (),
                 _ => once(&mut url, word, read_url(word)?)?,
             }
         }

@@ -247,8 +247,7 @@ impl RelayLine {
 /// Splits `key=value`; the key in lower case and without underscores, so that each is one word for
 /// `tc_url` and `tcUrl`. `None` for an url, whose query may hold such signs too.
 fn split_parameter(word: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let at = word.iter().position(|byte| *byte == b'=')?;
-    let (key, value) = (&word[..at], &word[at + 1..]);
+    let (key, Some(value)) = value::parameter(word) else { return None };
     if !key.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_') {
         return None;
     }

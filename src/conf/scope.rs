@@ -18,7 +18,10 @@ impl Scope {
     /// What it says of one feature.
     pub fn of<T: Settings>(&mut self) -> &mut T {
         let part = self.0.entry(TypeId::of::<T>()).or_insert_with(|| Box::<T>::default());
-        part.as_any().downcast_mut().expect("it was put in by its type")
+        match part.as_any().downcast_mut() {
+            Some(part) => part,
+            None => unreachable!("it was put in by its type"),
+        }
     }
 
     /// Takes from the enclosing block what this one leaves unsaid.

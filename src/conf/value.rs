@@ -104,6 +104,12 @@ impl<'a> Args<'a> {
     }
 }
 
+/// The two sides of the first `=` in a word; no second one without it.
+pub fn parameter(word: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut sides = word.splitn(2, |byte| *byte == b'=');
+    (sides.next().unwrap_or_default(), sides.next())
+}
+
 /// `on` or `off`.
 pub fn flag(value: &[u8]) -> Result<bool, ConfError> {
     choice(value, &[("on", true), ("off", false)])
@@ -252,6 +258,14 @@ mod tests {
             assert!(line(number(word.as_bytes(), &(1..=7))).ends_with(expected), "{word:?}");
         }
         assert!(number(b"\xff", &(1..=7)).is_err());
+    }
+
+    #[test]
+    fn a_parameter_ends_at_its_first_sign() {
+        assert_eq!(parameter(b"args=a=1&b=2"), (&b"args"[..], Some(&b"a=1&b=2"[..])));
+        assert_eq!(parameter(b"bind"), (&b"bind"[..], None));
+        assert_eq!(parameter(b"name="), (&b"name"[..], Some(&b""[..])));
+        assert_eq!(parameter(b""), (&b""[..], None));
     }
 
     #[test]

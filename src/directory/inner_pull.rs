@@ -203,7 +203,7 @@ async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result
             reads = 0;
         }
         reads += 1;
-        let n = conn.read(&mut buffer[kept..]).await?;
+        let n = conn.read(buffer.get_mut(kept..).unwrap_or_default()).await?;
         if n == 0 && fed {
             return Ok(());
         }
@@ -214,7 +214,7 @@ async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result
             fed = true;
             FAILED.with_borrow_mut(|failed| failed.remove(key));
         }
-        let mut input = &buffer[..kept + n];
+        let mut input = buffer.get(..kept + n).unwrap_or_default();
         while let Some(tag) = reader.read(&mut input).map_err(io::Error::other)? {
             feed.tag(&tag)?;
             share.take(1);

@@ -91,7 +91,10 @@ impl Puller {
         loop {
             match self.conn.recv(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => self.request.borrow_mut().extend_from_slice(&buffer[..n]),
+                Ok(n) => {
+                    let bytes = buffer.get(..n).unwrap_or_default();
+                    self.request.borrow_mut().extend_from_slice(bytes);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return self.conn.await_readable();
                 }

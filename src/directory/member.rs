@@ -109,9 +109,10 @@ impl Members {
         if !self.0.iter().any(|member| member.pid == me) {
             self.0.push(Member::new(me));
         }
-        let last = self.0.len().saturating_sub(1);
-        let at = self.0.iter().position(|member| member.pid == me).unwrap_or(last);
-        &mut self.0[at]
+        match self.0.iter_mut().find(|member| member.pid == me) {
+            Some(own) => own,
+            None => unreachable!("it has joined"),
+        }
     }
 
     fn others(&self, me: i32) -> impl Iterator<Item = &Member> {

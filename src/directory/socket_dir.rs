@@ -176,8 +176,10 @@ fn empty(path: &Path) {
 }
 
 fn random_name() -> io::Result<String> {
-    let letters = b"abcdefghijklmnopqrstuvwxyz012345";
     let bytes = random::secret()?;
-    let pick = |byte: &u8| char::from(letters[usize::from(byte % 32)]);
+    let pick = |byte: &u8| match byte % 32 {
+        letter @ 0..26 => char::from(b'a' + letter),
+        digit => char::from(b'0' + (digit - 26)),
+    };
     Ok(bytes.iter().take(RANDOM).map(pick).collect())
 }

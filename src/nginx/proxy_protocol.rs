@@ -23,8 +23,7 @@ pub struct Proxied {
 
 /// How long the header at the start of `input` is: `None` as long as that can't be told.
 fn len(input: &[u8]) -> Option<Result<usize, ()>> {
-    let common = input.len().min(SIGNATURE_V2.len());
-    if input[..common] == SIGNATURE_V2[..common] {
+    if input.iter().zip(SIGNATURE_V2).all(|(byte, sign)| byte == sign) {
         let (hi, lo) = (*input.get(FIXED_V2 - 2)?, *input.get(FIXED_V2 - 1)?);
         let len = FIXED_V2 + usize::from(u16::from_be_bytes([hi, lo]));
         return (input.len() >= len).then_some(Ok(len));
@@ -32,7 +31,9 @@ fn len(input: &[u8]) -> Option<Result<usize, ()>> {
     let end = input.windows(2).take(MAX_V1).position(|pair| pair == b"\r\n");
     match end {
         Some(at) => Some(Ok(at + 2)),
-        None if input.len() >= MAX_V1 || !b"PROXY".starts_with(&input[..input.len().min(5)]) => {
+        None if input.len() >= MAX_V1
+            || !b"PROXY".iter().zip(input).all(|(sign, byte)| byte == sign) =>
+        {
             Some(Err(()))
         }
         None => None,

@@ -38,7 +38,9 @@ thread_local! {
             while let Some(m) = (*module).as_ref() {
                 if m.type_ == NGX_HTTP_MODULE as ngx_uint_t {
                     known.resize(known.len().max(m.ctx_index + 1), false);
-                    known[m.ctx_index] = HARMLESS.contains(&CStr::from_ptr(m.name));
+                    if let Some(known) = known.get_mut(m.ctx_index) {
+                        *known = HARMLESS.contains(&CStr::from_ptr(m.name));
+                    }
                 }
                 module = module.add(1);
             }
