@@ -27,6 +27,8 @@ pub enum Own {
     Busy,
     /// No connection, descriptor, port or memory.
     Connect(io::Error),
+    /// There is no name server to ask, or the host's name is none.
+    Resolve(resolver::Error),
     /// The request would be longer than servers take, in bytes.
     TooLong(usize),
     /// The request makes no valid url.
@@ -38,8 +40,8 @@ pub enum Own {
 pub enum Silence {
     /// It took longer than `timeout=`.
     TimedOut,
-    /// The host has no address.
-    Resolve(resolver::Error),
+    /// Name servers know no address of the host, or do not answer: the way to the server is cut.
+    Resolve(String),
     /// None of its addresses takes a connection.
     Connect(addresses::Error),
     /// The connection broke, or what came is no answer of HTTP's.
@@ -63,6 +65,7 @@ impl fmt::Display for Own {
         match self {
             Own::Busy => f.write_str("too many requests of this worker are under way"),
             Own::Connect(error) => write!(f, "{error}"),
+            Own::Resolve(error) => write!(f, "the host is not resolved: {error}"),
             Own::TooLong(bytes) => write!(f, "a request of {bytes} bytes is too long"),
             Own::Request(error) => write!(f, "not a request: {error}"),
         }
@@ -103,7 +106,8 @@ impl From<resolver::Error> for RequestError {
     fn from(error: resolver::Error) -> Self {
         match error {
             resolver::Error::Own(why) => Own::Connect(io::Error::other(why)).into(),
-            error => Silence::Resolve(error).into(),
+            resolver::Error::Answer(text) => Silence::Resolve(text).into(),
+            error => Own::Resolve(error).into(),
         }
     }
 }

@@ -3,8 +3,11 @@
 /// How many times `max_message` may lie in unfinished messages of one session: audio, video, data and
 /// a command may be interleaved.
 const PARTIAL_MESSAGES: usize = 4;
-/// Beyond so many bytes, no more than twice: a key frame, and what is interleaved with it.
+/// Beyond so many bytes, no more than one of the longest, and what is interleaved with it.
 const MANY_BYTES: usize = 16 << 20;
+/// What may be interleaved with it, in bytes: seconds of audio.
+const BESIDE: usize = 1 << 20;
+
 /// What a peer may ask of a reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -16,10 +19,10 @@ pub struct Limits {
 
 impl Limits {
     /// What may lie in unfinished messages of a session, in bytes: four of the longest messages, or
-    /// where that is more than 16 MiB, two.
+    /// where that is more than 16 MiB, one and 1 MiB.
     pub fn max_partial(&self) -> usize {
-        let twice = self.max_message.saturating_mul(2);
-        self.max_message.saturating_mul(PARTIAL_MESSAGES).min(twice.max(MANY_BYTES))
+        let one = self.max_message.saturating_add(BESIDE);
+        self.max_message.saturating_mul(PARTIAL_MESSAGES).min(one.max(MANY_BYTES))
     }
 }
 
