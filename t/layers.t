@@ -36,6 +36,12 @@ my %cases = (
 	'a crate that is not below' => ['live/Cargo.toml', "[dependencies]\nx = { path = \"../scheduler\" }", 'depends on'],
 	'a crate above' => ['protocol/Cargo.toml', "[dependencies]\nx = { path = \"../live\" }", 'depends on'],
 
+	'a long file' => ['src/nginx.rs', "\n" x 501, '501 lines'],
+	'a walk with a step that is no import' => ['src/directory.rs', '', 'src/directory.rs does not import src/variables.rs'],
+	'a walk through a file that is not there' =>
+		['docs/architecture.md', "## Layers\n\n    conf/ directory/\n    nginx/ variables.rs\n    --\n    live/\n    protocol/\n\n" .
+			"## The way of a message\n\n    src/gone.rs\n", 'src/gone.rs is not there'],
+
 	'a comment' => ['src/nginx.rs', "// crate::conf::f\n/* use crate::conf; /* */ use crate::conf; */"],
 	'a text' => ['src/nginx.rs', q{const A: &str = "\" use crate::conf;"; const B: &str = r#"" crate::conf::f "#;}],
 	'a character' => ['src/nginx.rs', q{fn f<'a>(x: &'a str) { x.split('"').map('\''.f); } // " crate::conf::f}],
@@ -75,6 +81,16 @@ sub layers {
     live/
     protocol/
 
+## The way of a message
+
+    src/directory.rs        begins
+      src/nginx/task.rs     and goes down
+        live/src/lib.rs     out of the crate
+          live/src/wire.rs  to the end
+      src/variables.rs      and down again
+
+    src/conf.rs             goes another way
+
 ## Others
 
     other/                  not a layer
@@ -86,11 +102,11 @@ EOF
 		'src/lib.rs' => "mod conf;\nmod directory;\nmod nginx;\nmod variables;\nconst A: u32 = conf::A;\n",
 		'src/conf.rs' => "pub mod limit;\nuse crate::nginx::task::Task;\nuse limit::Limit;\n",
 		'src/conf/limit.rs' => "use crate::variables;\n",
-		'src/directory.rs' => '',
+		'src/directory.rs' => "use crate::nginx::task;\nuse crate::variables;\n",
 		'src/nginx.rs' => '',
 		'src/nginx/event.rs' => '',
 		'src/nginx/log.rs' => '',
-		'src/nginx/task.rs' => "use super::event;\n",
+		'src/nginx/task.rs' => "use super::event;\nuse live::Wire;\n",
 		'src/variables.rs' => '',
 		'live/src/lib.rs' => "mod wire;\nuse wire::Wire;\n",
 		'live/src/wire.rs' => '',

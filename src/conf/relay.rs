@@ -51,7 +51,7 @@ pub enum Redirects {
 }
 
 /// One line `push` or `pull`. What it leaves out is taken from the url, else from the client.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RelayLine {
     /// The server, and those to try when it fails; never empty.
     pub urls: Vec<RelayUrl>,
@@ -164,18 +164,7 @@ impl RelayLine {
     fn read(args: &Args<'_>) -> Result<Self, ConfError> {
         let pull = args.name == "pull";
         let allowed = if pull { PULL_WORDS } else { PUSH_WORDS };
-        let mut line = RelayLine {
-            urls: Vec::new(),
-            domain: None,
-            app: None,
-            name: None,
-            args: None,
-            tc_url: None,
-            page_url: None,
-            swf_url: None,
-            flash_ver: None,
-            keep: None,
-        };
+        let mut line = RelayLine::default();
         let (mut play_path, mut keep) = (None, false);
         for &word in args.values() {
             let key_value = split_parameter(word);
