@@ -10,6 +10,7 @@ mod path;
 mod player;
 mod upgrade;
 mod websocket;
+mod wrap;
 
 use live::Key;
 use nginx_sys::{

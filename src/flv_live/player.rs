@@ -7,18 +7,19 @@ use std::rc::{Rc, Weak};
 use live::{Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription};
 use nginx_sys::{
     ngx_int_t, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_HEAD,
-    NGX_HTTP_NOT_FOUND, NGX_HTTP_OK, NGX_HTTP_SWITCHING_PROTOCOLS, NGX_HTTP_TOO_MANY_REQUESTS,
+    NGX_HTTP_NOT_FOUND, NGX_HTTP_TOO_MANY_REQUESTS,
 };
 use rtmp_protocol::flv;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use super::upgrade::Upgrade;
 use super::websocket;
+use super::wrap::{Input, Wrap};
 use crate::admission::{self, AdmittedPlayer};
 use crate::directory;
 use crate::nginx::clock;
 use crate::nginx::event::Event;
-use crate::nginx::http::{Head, Request, Responder};
+use crate::nginx::http::{Request, Responder};
 use crate::nginx::log;
 use crate::nginx::task::{self, Task};
 use crate::registry;
@@ -33,11 +34,6 @@ const PROBE_MS: u64 = 500;
 /// The timer of a player without a deadline. An armed timer also keeps nginx from taking the
 /// connection for abandoned when the worker is told to leave.
 const IDLE_MS: u64 = 60_000;
-/// Read at once of what a WebSocket's client sends: a few pings.
-const INPUT: usize = 1024;
-/// A client that sends faster than the loop turns does not keep the others waiting for longer than
-/// this many reads.
-const READS_A_TURN: u32 = 16;
 /// The status where there is no such stream.
 pub const NOT_FOUND: ngx_int_t = NGX_HTTP_NOT_FOUND as ngx_int_t;
 const TOO_MANY: ngx_int_t = NGX_HTTP_TOO_MANY_REQUESTS as ngx_int_t;
@@ -62,34 +58,6 @@ fn changed(stream: &Rc<Stream>, change: Change) {
         match player.stream_request.key == *stream.key() {
             true => player.soon.post(),
             false => WAITING.with_borrow_mut(|waiting| waiting.push(player.this.clone())),
-        }
-    }
-}
-
-/// How the bytes of a stream are wrapped for a client.
-enum Wrap {
-    /// Not at all: they are the body of the answer.
-    Body,
-    /// In frames.
-    WebSocket(Box<WebSocket>),
-}
-
-struct WebSocket {
-    upgrade: Upgrade,
-    reader: RefCell<websocket::Reader>,
-    /// A ping that is to be answered when the client reads again.
-    ping: RefCell<Option<Vec<u8>>>,
-}
-
-impl Wrap {
-    fn of(upgrade: Option<Upgrade>) -> Self {
-        match upgrade {
-            None => Wrap::Body,
-            Some(upgrade) => Wrap::WebSocket(Box::new(WebSocket {
-                upgrade,
-                reader: RefCell::default(),
-                ping: RefCell::default(),
-            })),
         }
     }
 }
@@ -231,7 +199,7 @@ impl Player {
                     self.progress.set(Progress::Open);
                     self.look_at.set(None);
                     let header = flv::header(audio, video);
-                    self.wrap_bytes(header.len());
+                    self.wrap.put_before(&self.request, header.len());
                     self.request.push(header.into());
                     subscription.writable(clock::now());
                 }
@@ -274,95 +242,26 @@ impl Player {
     /// Sends the head of the answer, which is all of it if the client asked for the head only.
     fn begin(&self) {
         self.progress.set(Progress::Begun);
-        let more = match &self.wrap {
-            Wrap::Body => self.request.send_head(&Head {
-                status: NGX_HTTP_OK,
-                line: "",
-                content_type: "video/x-flv",
-                fields: &[("Cache-Control", b"no-cache")],
-            }),
-            Wrap::WebSocket(ws) => self.switch(&ws.upgrade),
-        };
-        match more {
+        match self.wrap.send_head(&self.request) {
             Ok(true) => (),
             Ok(false) => self.request.finish(),
             Err(_) => self.request.finalize(NGX_ERROR as ngx_int_t),
         }
     }
 
-    fn switch(&self, upgrade: &Upgrade) -> io::Result<bool> {
-        let mut fields: Vec<(&str, &[u8])> =
-            vec![("Upgrade", b"websocket"), ("Sec-WebSocket-Accept", upgrade.accept.as_bytes())];
-        if let Some(protocol) = &upgrade.protocol {
-            fields.push(("Sec-WebSocket-Protocol", protocol));
-        }
-        let more = self.request.send_head(&Head {
-            status: NGX_HTTP_SWITCHING_PROTOCOLS,
-            line: "101 Switching Protocols",
-            content_type: "",
-            fields: &fields,
-        })?;
-        self.request.await_input();
-        Ok(more)
-    }
-
-    /// Queues what goes in front of `len` bytes.
-    fn wrap_bytes(&self, len: usize) {
-        if let Wrap::WebSocket(_) = self.wrap {
-            self.request.push(websocket::binary(len).into());
-        }
-    }
-
     /// Reads what the client of a WebSocket sends.
     fn read(&self) {
-        let Wrap::WebSocket(ws) = &self.wrap else { return };
         if self.progress.get() == Progress::Undecided {
             return;
         }
-        let mut buffer = [0; INPUT];
-        for _ in 0..READS_A_TURN {
-            let n = match self.request.recv(&mut buffer) {
-                Ok(0) => {
-                    return self.request.finalize(NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
-                }
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return self.request.finalize(NGX_ERROR as ngx_int_t),
-            };
-            let came = ws.reader.borrow_mut().read(buffer.get(..n).unwrap_or_default());
-            let came = match came {
-                Ok(came) => came,
-                Err(websocket::Broken(what)) => {
-                    self.log(format_args!("sent {what}"));
-                    return self.close(websocket::close(CloseCode::Protocol, ""));
-                }
-            };
-            for came in came {
-                match came {
-                    websocket::Came::Ping(payload) => {
-                        // only the newest needs an answer (RFC 6455, 5.5.3)
-                        ws.ping.replace(Some(payload));
-                    }
-                    websocket::Came::Close(payload) => {
-                        return self.close(websocket::close_back(&payload));
-                    }
-                }
-            }
-            self.answer_ping();
-        }
-        self.soon.post_next();
-    }
-
-    /// Sends a pong, if one is due and the client reads.
-    fn answer_ping(&self) {
-        let Wrap::WebSocket(ws) = &self.wrap else { return };
-        if self.request.is_busy() {
-            return;
-        }
-        if let Some(payload) = ws.ping.take() {
-            self.request.push(websocket::pong(&payload).into());
-            if self.request.flush().is_err() {
-                self.request.finalize(NGX_ERROR as ngx_int_t);
+        match self.wrap.read(&self.request) {
+            Input::Awaited => (),
+            Input::More => self.soon.post_next(),
+            Input::Over(rc) => self.request.finalize(rc),
+            Input::Closes(payload) => self.close(websocket::close_back(&payload)),
+            Input::Broken(what) => {
+                self.log(format_args!("sent {what}"));
+                self.close(websocket::close(CloseCode::Protocol, ""));
             }
         }
     }
@@ -447,7 +346,7 @@ impl Sink for Player {
         let mut taken = 0;
         while taken < total {
             let n = (total - taken).min(MAX_HANDED);
-            self.wrap_bytes(n);
+            self.wrap.put_before(&self.request, n);
             self.push(&data, taken, n);
             taken += n;
             if !self.request.flush()? {
@@ -522,7 +421,7 @@ impl Player {
 
 impl Responder for Player {
     fn writable(self: Rc<Self>) {
-        self.answer_ping();
+        self.wrap.answer_ping(&self.request);
         let playing = self.playing.borrow().clone();
         if let Some(playing) = playing.filter(|_| self.progress.get() == Progress::Open) {
             playing.0.writable(clock::now());
