@@ -47,6 +47,9 @@ impl Stream {
         why: &'static str,
         now: u64,
     ) -> Result<Publication, Busy> {
+        if self.priority() == Some(priority) {
+            self.settle(now);
+        }
         let old = self.state.borrow_mut().sources.take(priority);
         let publication = self.enter(priority, source, now);
         if let Some(old) = old {
