@@ -27,6 +27,8 @@ mod push;
 pub mod pushes;
 mod report;
 mod rtmp_client;
+mod rtmp_opening;
+mod rtmp_status;
 mod scheduled;
 mod seat;
 mod standing;

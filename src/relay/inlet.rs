@@ -10,7 +10,8 @@ use rtmp_protocol::message::{self, UserControl};
 
 use super::failure::Failure;
 use super::feed::Feed;
-use super::rtmp_client::{broken, command_of, is_media, refusal, Reply, RtmpClient, Unsent};
+use super::rtmp_client::{Reply, RtmpClient, Unsent};
+use super::rtmp_status::{broken, command_of, is_media, refusal};
 use crate::conf::Msec;
 use crate::nginx::async_conn::{AsyncConn, Reader};
 use crate::nginx::clock;

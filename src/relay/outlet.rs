@@ -10,6 +10,7 @@ use rtmp_protocol::message;
 
 use super::failure::Failure;
 use super::rtmp_client::{self, RtmpClient};
+use super::rtmp_status;
 use super::target::Target;
 use crate::conf::Msec;
 use crate::nginx::async_conn::AsyncConn;
@@ -144,7 +145,7 @@ impl Outlet {
             None => true,
         };
         peer.messages(reply, |message| match message.kind {
-            message::COMMAND | message::COMMAND_AMF3 => rtmp_client::refusal(message),
+            message::COMMAND | message::COMMAND_AMF3 => rtmp_status::refusal(message),
             _ => Ok(None::<()>),
         })
         .await

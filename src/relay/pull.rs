@@ -20,6 +20,7 @@ use super::pace::Pace;
 use super::players::{Choice, Player};
 use super::report::Report;
 use super::rtmp_client::{Role, RtmpClient};
+use super::rtmp_opening;
 use super::scheduled::Scheduled;
 use super::target::{Scheme, Target};
 use crate::conf::Msec;
@@ -256,9 +257,9 @@ impl Relay for Pull {
         match target.scheme {
             Scheme::Rtmp => {
                 let buffer = request.app.relay.relay_buffer;
-                let peer = RtmpClient::open(request, target, Role::Play { buffer }).await?;
+                let peer = rtmp_opening::open(request, target, Role::Play { buffer }).await?;
                 self.opened(&peer.conn());
-                let peer = peer.established(|message| feed.message(message)).await;
+                let peer = rtmp_opening::established(peer, |message| feed.message(message)).await;
                 Ok(Origin::Rtmp(peer.map_err(Failure::when_asked)?, feed))
             }
             Scheme::Http => {

@@ -11,7 +11,8 @@ use super::failure::Failure;
 use super::keep_up::Lasting;
 use super::media_flow::MediaFlow;
 use super::outlet::Outlet;
-use super::rtmp_client::{Role, RtmpClient};
+use super::rtmp_client::Role;
+use super::rtmp_opening;
 use super::target::Target;
 use crate::conf::Msec;
 use crate::stream_request::StreamRequest;
@@ -53,8 +54,8 @@ impl Relay for Push {
     }
 
     async fn open(&self, request: &Rc<StreamRequest>, target: &Target) -> Result<Outlet, Failure> {
-        let peer = RtmpClient::open(request, target, Role::Publish).await?;
-        let peer = peer.established(|_| Ok(())).await?;
+        let peer = rtmp_opening::open(request, target, Role::Publish).await?;
+        let peer = rtmp_opening::established(peer, |_| Ok(())).await?;
         Ok(Outlet::new(peer, &self.stream, request, target))
     }
 
