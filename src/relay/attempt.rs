@@ -5,11 +5,12 @@ use std::future::{pending, Future};
 use std::pin::{pin, Pin};
 use std::rc::Rc;
 
-use super::decision::{Candidate, Decision, Targets};
-use super::failure::{Failure, Refused};
+use super::decision::{Candidate, Decision, Lease, Targets};
+use super::failure::{Cause, EndedBy, Failure, Refused};
 use super::media_flow::MediaFlow;
 use super::report::Report;
 use super::target::Target;
+use crate::conf::relay::RelayConf;
 use crate::conf::Msec;
 use crate::nginx::clock;
 use crate::nginx::log;
@@ -85,56 +86,101 @@ pub async fn attempt<R: Relay>(
         Some(Decision::EndClients(why)) => return Outcome::EndClients(why),
         Some(Decision::Failed(failure)) => return Outcome::Failed { failure, last: None },
     };
-    let (conf, urls) = (&request.app.relay, candidates.len().max(1));
-    candidates.rotate_left(begin % urls);
-    let spares = urls > 1;
-    // with somewhere else to go, players have media from there when the time is over
-    let in_time = |limit: Msec| if spares { limit - limit / NEXT_URL } else { limit };
+    let urls = candidates.len();
+    candidates.rotate_left(begin % urls.max(1));
+    let limits = Limits::new(&request.app.relay, urls > 1);
     let mut candidates = candidates.into_iter().enumerate().peekable();
     while let Some((number, Candidate { target, mut lease })) = candidates.next() {
-        let opened = open(relay, request, &target, in_time(conf.relay_timeout));
-        let Some(opened) = unless(left.as_mut(), opened).await else { return Outcome::Left };
-        let failure = match opened {
-            Err(failure) => failure,
-            Ok((session, rest)) => {
-                let flow = relay.flow(&session);
-                if flow.is_some() {
-                    let relay = relay.describe();
-                    log::debug!(log::cycle(), "rtmp: {relay} {target}: waits for media");
-                }
-                let mut run = pin!(relay.run(session));
-                let begun = begins(relay, flow.as_deref(), run.as_mut(), rest, spares);
-                match unless(left.as_mut(), begun).await {
-                    None => return Outcome::Left,
-                    Some(Err(failure)) => failure,
-                    Some(Ok(ended)) => {
-                        lease.established();
-                        report.established(&relay.describe(), &target);
-                        let since = clock::now();
-                        let idle = Some(in_time(conf.relay_idle_timeout)).filter(|_| spares);
-                        let failure = match ended {
-                            Some(failure) => failure,
-                            None => works(relay, &target, flow.as_deref(), run, idle, report).await,
-                        };
-                        let next = if failure.gone { begin + number + 1 } else { 0 };
-                        let stable = clock::now().saturating_sub(since) >= STABLE_MS;
-                        return Outcome::Ended(Ended { failure, target, stable, next });
-                    }
-                }
+        let tried = try_one(relay, request, &target, &mut *lease, &limits, report, left.as_mut());
+        let failure = match tried.await {
+            Tried::Left => return Outcome::Left,
+            Tried::Ended { failure, stable } => {
+                let next = if failure.is_normal() { begin + number + 1 } else { 0 };
+                return Outcome::Ended(Ended { failure, target, stable, next });
             }
+            Tried::Failed(failure) => failure,
         };
         drop(lease);
-        // an address that has answered is as good as the others
-        if !matches!(failure.refused, Some(Refused::NotFound | Refused::Forbidden)) {
+        // an address that has answered is as good as the others, and so is one that we could not ask
+        let answered = matches!(failure.refused, Some(Refused::NotFound | Refused::Forbidden));
+        if !answered && failure.cause.ended_by() != EndedBy::Us {
             target.failed();
         }
         if candidates.peek().is_none() {
             return Outcome::Failed { failure, last: Some(target) };
         }
         let next = format_args!("trying the next url");
-        report.failed(&relay.describe(), Some(&target), &failure.why, next);
+        report.failed(&relay.describe(), Some(&target), &failure.to_string(), next);
     }
-    Outcome::Failed { failure: Failure::new("there is no url"), last: None }
+    Outcome::Failed { failure: Cause::NoUrl.into(), last: None }
+}
+
+/// How long each target may take.
+struct Limits {
+    /// Until there is media.
+    open: Msec,
+    /// Between media; `None` = for ever.
+    idle: Option<Msec>,
+    /// Whether there is another target.
+    spares: bool,
+}
+
+impl Limits {
+    fn new(conf: &RelayConf, spares: bool) -> Self {
+        // with somewhere else to go, players have media from there when the time is over
+        let in_time = |limit: Msec| if spares { limit - limit / NEXT_URL } else { limit };
+        let idle = Some(in_time(conf.relay_idle_timeout)).filter(|_| spares);
+        Limits { open: in_time(conf.relay_timeout), idle, spares }
+    }
+}
+
+/// What became of one target.
+enum Tried {
+    /// Whoever it was for has left before it was established.
+    Left,
+    Failed(Failure),
+    /// It worked, and ended.
+    Ended {
+        failure: Failure,
+        stable: bool,
+    },
+}
+
+async fn try_one<R: Relay>(
+    relay: &R,
+    request: &Rc<StreamRequest>,
+    target: &Target,
+    lease: &mut dyn Lease,
+    limits: &Limits,
+    report: &Report,
+    mut left: Pin<&mut impl Future<Output = ()>>,
+) -> Tried {
+    let opened = open(relay, request, target, limits.open);
+    let (session, rest) = match unless(left.as_mut(), opened).await {
+        None => return Tried::Left,
+        Some(Err(failure)) => return Tried::Failed(failure),
+        Some(Ok(opened)) => opened,
+    };
+    let flow = relay.flow(&session);
+    if flow.is_some() {
+        let relay = relay.describe();
+        log::debug!(log::cycle(), "rtmp: {relay} {target}: waits for media");
+    }
+    let mut run = pin!(relay.run(session));
+    let begun = begins(relay, flow.as_deref(), run.as_mut(), rest, limits.spares);
+    let ended = match unless(left, begun).await {
+        None => return Tried::Left,
+        Some(Err(failure)) => return Tried::Failed(failure),
+        Some(Ok(ended)) => ended,
+    };
+    lease.established();
+    report.established(&relay.describe(), target);
+    let since = clock::now();
+    let failure = match ended {
+        Some(failure) => failure,
+        None => works(relay, target, flow.as_deref(), run, limits.idle, report).await,
+    };
+    Tried::Ended { failure, stable: clock::now().saturating_sub(since) >= STABLE_MS }
 }
 
 /// Opens a session within `limit` milliseconds, and gives what is left of them.
@@ -146,7 +192,7 @@ async fn open<R: Relay>(
 ) -> Result<(R::Session, Msec), Failure> {
     let began = clock::now();
     let session = timeout(limit, relay.open(request, target)).await;
-    let late = || Err(Failure::new(format!("no answer within {limit}ms")));
+    let late = || Err(Failure::from(Cause::Late(limit)));
     let session = session.unwrap_or_else(late)?;
     Ok((session, limit.saturating_sub(clock::now().saturating_sub(began))))
 }
@@ -166,7 +212,7 @@ async fn begins<R: Relay>(
     };
     let waited = async {
         relay.waited(limit, spares).await;
-        Err(Failure::new("the server has the stream, but sends nothing of it"))
+        Err(Cause::NoMedia.into())
     };
     let ends = async { Err(run.await) };
     match race(begins, race(ends, waited)).await {
@@ -193,7 +239,7 @@ async fn works<R: Relay>(
         match (flow, idle) {
             (Some(flow), Some(limit @ 1..)) => {
                 flow.dries_up(limit).await;
-                Failure { gone: true, ..Failure::new(format!("nothing came for {limit}ms")) }
+                Failure::gone(Cause::Dry(limit))
             }
             _ => pending().await,
         }

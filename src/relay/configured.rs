@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::decision::{Candidate, Decision, Targets};
-use super::failure::{Failure, Refused};
+use super::failure::{Cause, Failure, Refused};
 use super::target::Target;
 use crate::conf::relay::RelayLine;
 use crate::stream_request::attempts::{self, Attempt};
@@ -32,17 +32,14 @@ impl Targets for Configured {
     async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision {
         if self.pull {
             if let Err(spent) = attempts::spend(request, Attempt::Pull) {
-                return Decision::Failed(Failure::new(spent.why()));
+                return Decision::Failed(Cause::Spent(spent).into());
             }
         }
         let targets = self.targets(request).into_iter();
         let candidates: Vec<_> =
             targets.map(|target| Candidate { target, lease: Box::new(()) }).collect();
         match candidates.is_empty() {
-            true => {
-                let why = "no url is valid with the values of its variables";
-                Decision::Failed(Failure::refused(Refused::NotFound, why))
-            }
+            true => Decision::Failed(Failure::refused(Refused::NotFound, Cause::NoValidUrl)),
             false => Decision::Try(candidates),
         }
     }

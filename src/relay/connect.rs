@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use live::Key;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::target::{Scheme, Target};
 use crate::conf::{self, Listen, Place, ServerConf};
 use crate::nginx::address::Address;
@@ -28,7 +28,7 @@ async fn try_to_connect(request: &StreamRequest, target: &Target) -> Result<Asyn
     let addresses = resolver::resolve(&target.host, target.port, conf.resolver, conf.timeout).await;
     let mut addresses = addresses.map_err(|error| {
         let host = String::from_utf8_lossy(&target.host);
-        Failure::new(format!("\"{host}\" is not resolved: {error}"))
+        Cause::Resolve(host.into_owned(), error)
     })?;
     if target.by_others {
         permit(request, target, &mut addresses)?;
@@ -37,10 +37,10 @@ async fn try_to_connect(request: &StreamRequest, target: &Target) -> Result<Asyn
     addresses.retain(|address| !is_self(target, *address, request));
     if found > 0 && addresses.is_empty() {
         let host = String::from_utf8_lossy(&target.host);
-        return Err(Failure::new(format!("{host} is this very stream here")));
+        return Err(Cause::ThisStream(host.into_owned()).into());
     }
     let connected = addresses::connect(addresses).await;
-    let (address, conn) = connected.map_err(|error| Failure::new(error.to_string()))?;
+    let (address, conn) = connected.map_err(Cause::Connect)?;
     target.tried.set(Some(address));
     Ok(conn)
 }
@@ -54,10 +54,10 @@ fn permit(
     let first = addresses.first().map(meant);
     addresses.retain(|address| request.app.may_relay_to(meant(address)));
     match first {
-        Some(first) if addresses.is_empty() => Err(Failure::new(format!(
-            "\"{}\" is at {first}, where relay_allow and relay_deny let no relay go",
-            String::from_utf8_lossy(&target.host),
-        ))),
+        Some(first) if addresses.is_empty() => {
+            let host = String::from_utf8_lossy(&target.host).into_owned();
+            Err(Cause::NotAllowed(host, first).into())
+        }
         _ => Ok(()),
     }
 }

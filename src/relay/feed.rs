@@ -7,7 +7,7 @@ use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command;
 use rtmp_protocol::message;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::media_flow::MediaFlow;
 use super::pushes::{self, PushShare};
 use crate::nginx::clock;
@@ -105,7 +105,7 @@ impl Feed {
     #[cold]
     fn publish(&mut self) -> Result<&Publication, Failure> {
         let publication = self.stream.publish(PRIORITY, Rc::new(Quiet), clock::now());
-        let publication = publication.map_err(|_| Failure::new("the stream has another pull"))?;
+        let publication = publication.map_err(|_| Cause::OtherPull)?;
         self.pushes = self.pusher.as_ref().and_then(|request| pushes::start(request, &self.stream));
         Ok(self.publication.insert(publication))
     }

@@ -1,7 +1,6 @@
 //! HTTP-FLV as a client: one GET whose answer does not end.
 
 use std::cell::Cell;
-use std::fmt;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -17,7 +16,7 @@ use rtmp_protocol::flv::{FlvReader, Tag};
 use rtmp_protocol::url::Redirect;
 
 use super::connect::connect;
-use super::failure::{Failure, Refused};
+use super::failure::{Cause, Failure, Refused};
 use super::target::{readable, Target};
 use crate::conf::relay::Redirects;
 use crate::conf::Msec;
@@ -87,7 +86,7 @@ impl FlvClient {
             match head.status {
                 StatusCode::OK => {
                     if head.headers.contains_key(CONTENT_ENCODING) {
-                        return Err(Failure::new("the answer is encoded, though not asked for"));
+                        return Err(Cause::Encoded.into());
                     }
                     return Ok(FlvClient {
                         conn,
@@ -109,17 +108,17 @@ impl FlvClient {
                     path = redirect(&mut target, &path, head.headers.get(LOCATION), followed)?;
                 }
                 StatusCode::NOT_FOUND | StatusCode::GONE => {
-                    return Err(Failure::refused(Refused::NotFound, head.status.to_string()));
+                    return Err(Failure::refused(Refused::NotFound, Cause::Answered(head.status)));
                 }
                 StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-                    return Err(Failure::refused(Refused::Forbidden, head.status.to_string()));
+                    return Err(Failure::refused(Refused::Forbidden, Cause::Answered(head.status)));
                 }
                 status => {
-                    return Err(Failure::refused(Refused::Unclear, format!("answered {status}")));
+                    return Err(Failure::refused(Refused::Unclear, Cause::Answered(status)));
                 }
             }
         }
-        Err(Failure::new(format!("more than {MAX_REDIRECTS} redirects")))
+        Err(Cause::Redirects(MAX_REDIRECTS).into())
     }
 
     /// The connection.
@@ -153,7 +152,7 @@ impl FlvClient {
     ) -> Result<(), Failure> {
         let frame = match self.body.frame().await {
             Some(frame) => frame.map_err(broken)?,
-            None => return Err(Failure::unpublished()),
+            None => return Err(Failure::gone(Cause::Unpublished)),
         };
         // trailers say nothing of a stream
         let Ok(data) = frame.into_data() else { return Ok(()) };
@@ -164,7 +163,7 @@ impl FlvClient {
         let mut input: &[u8] = &joined;
         loop {
             let tag = self.reader.read(&mut input);
-            let Some(tag) = tag.map_err(|error| Failure::new(error.to_string()))? else { break };
+            let Some(tag) = tag.map_err(Cause::Flv)? else { break };
             self.share.take(1);
             feed(tag)?;
         }
@@ -180,7 +179,7 @@ async fn silence(limit: Msec, last: Rc<Cell<u64>>) -> Failure {
     }
     loop {
         match limit.checked_sub(clock::now().saturating_sub(last.get())) {
-            None | Some(0) => return Failure::new("timed out: the origin sends nothing"),
+            None | Some(0) => return Cause::Silent.into(),
             Some(left) => patience(left).await,
         }
     }
@@ -212,7 +211,7 @@ fn get_request(target: &Target, path: &str) -> Result<Request<Empty<Bytes>>, Fai
         }
     }
     // what can't be said in somebody's name is not to be had in it
-    let impossible = |error| Failure::refused(Refused::NotFound, format!("not a request: {error}"));
+    let impossible = |error| Failure::refused(Refused::NotFound, Cause::NoRequest(error));
     request.body(Empty::new()).map_err(impossible)
 }
 
@@ -222,26 +221,24 @@ fn redirect(
     path: &str,
     location: Option<&HeaderValue>,
     followed: Redirects,
-) -> Result<String, Failure> {
+) -> Result<String, Cause> {
     let location = location.map(HeaderValue::as_bytes).unwrap_or_default();
-    let refused = |why: &dyn fmt::Display| {
-        Failure::new(format!("redirected to \"{}\": {why}", readable(location)))
-    };
+    let not_followed = |why| Err(Cause::NotFollowed(readable(location), why));
     if location.is_empty() {
-        return Err(refused(&"there is no Location"));
+        return Err(Cause::NoLocation);
     }
     if followed == Redirects::Off {
-        return Err(refused(&"relay_redirects is off"));
+        return not_followed("relay_redirects is off");
     }
     let asked = String::from_utf8_lossy(&target.domain);
     let to = Redirect::resolve(&asked, path, location)
         // a `domain=` that is no host
         .or_else(|_| Redirect::resolve(&target.authority(), path, location))
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| Cause::BadLocation(readable(location), error))?;
     let Some((host, port)) = to.elsewhere else { return Ok(to.target) };
     if !host.as_bytes().eq_ignore_ascii_case(&target.host) || port != target.port {
         if followed == Redirects::SameHost {
-            return Err(refused(&"another host, and relay_redirects is same_host"));
+            return not_followed("another host, and relay_redirects is same_host");
         }
         target.host = host.into_bytes();
         target.port = port;
@@ -252,7 +249,5 @@ fn redirect(
 }
 
 fn broken(error: hyper::Error) -> Failure {
-    // hyper names the cause only as a source
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-    Failure::new(format!("HTTP failed: {error}{}", cause.unwrap_or_default())).when_asked()
+    Failure::from(Cause::Http(error)).when_asked()
 }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use rtmp_protocol::chunk::Message;
 use rtmp_protocol::message::{self, UserControl};
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::feed::Feed;
 use super::rtmp_client::{Reply, RtmpClient, Unsent};
 use super::rtmp_status::{broken, command_of, is_media, refusal};
@@ -101,7 +101,7 @@ impl Reader for Inlet {
         }
         let result = guard("a pull", || self.read());
         self.source.borrow().1.flush();
-        let result = result.unwrap_or_else(|| Err(Failure::new("internal error")));
+        let result = result.unwrap_or_else(|| Err(Cause::Internal.into()));
         if let Err(failure) = result {
             self.ended.replace(Some(failure));
             self.news.set();
@@ -135,7 +135,7 @@ async fn silence(ping: Msec, limit: Msec, last: Rc<Cell<u64>>, unsent: Rc<Unsent
         (&*unsent).reply(&out);
         patience(limit).await;
         if last.get() < asked {
-            return Failure::new("timed out: no answer to a ping");
+            return Cause::NoPong.into();
         }
     }
 }
@@ -156,7 +156,7 @@ fn feeding<'a>(
 /// Whether the origin's publisher has left.
 #[cold]
 fn ending(message: &Message<'_>) -> Result<Option<Failure>, Failure> {
-    let ended = || Ok(Some(Failure::unpublished()));
+    let ended = || Ok(Some(Failure::gone(Cause::Unpublished)));
     if message.kind == message::USER_CONTROL {
         let control = UserControl::parse(message.payload);
         return match control.is_some_and(|control| control.event == message::STREAM_EOF) {

@@ -47,7 +47,7 @@ pub async fn keep_up<R: Lasting>(relay: &R, targets: &mut impl Targets) -> Stop 
         begin = 0;
         let failed = |failure: &Failure, target: Option<&Target>, ms: Msec| {
             let next = format_args!("again in {ms}ms").to_string();
-            report.failed(&relay.describe(), target, &failure.why, format_args!("{next}"));
+            report.failed(&relay.describe(), target, &failure.to_string(), format_args!("{next}"));
         };
         let ms = match outcome {
             Outcome::Left | Outcome::GiveUp => return Stop::Done,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use live::{Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription};
 use rtmp_protocol::message;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::rtmp_client::{self, RtmpClient};
 use super::rtmp_status;
 use super::target::Target;
@@ -103,14 +103,14 @@ impl Outlet {
 
     /// Until it breaks.
     pub async fn run(&self) -> Failure {
-        let Some(mut peer) = self.peer.take() else { return Failure::new("closed") };
+        let Some(mut peer) = self.peer.take() else { return Cause::Internal.into() };
         race(race(self.ended(), self.flow()), race(self.stalled(), self.answers(&mut peer))).await
     }
 
     /// The engine has ended the subscription.
     async fn ended(&self) -> Failure {
         self.out.over.wait().await;
-        Failure::new(self.out.ended.take().map_or("ended".to_owned(), |end| end.why()))
+        self.out.ended.take().map_or(Cause::Internal, Cause::Subscription).into()
     }
 
     /// Goes on writing whenever the connection takes bytes again.
@@ -132,7 +132,7 @@ impl Outlet {
             let taken = self.out.blocked.get().unwrap_or_else(clock::now);
             let waited = clock::now().saturating_sub(taken);
             if waited >= self.timeout {
-                return Failure::new("timed out: the server does not read");
+                return Cause::DoesNotRead.into();
             }
             patience(self.timeout - waited).await;
         }
@@ -150,7 +150,7 @@ impl Outlet {
         })
         .await
         .err()
-        .unwrap_or_else(|| Failure::new("ended"))
+        .unwrap_or_else(|| Cause::Internal.into())
     }
 }
 

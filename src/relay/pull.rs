@@ -128,42 +128,59 @@ impl Pull {
             let left = async { gone.wait().await };
             let outcome = attempt(self, &mut targets, &request, begin, &report, left).await;
             let Some(audience) = self.audience.upgrade() else { break };
-            begin = 0;
-            match outcome {
-                Outcome::Left => (),
-                Outcome::GiveUp => give_up(&audience, &player),
-                Outcome::EndClients(why) => {
-                    // before the others hear that it is up to them
-                    directory::end_players(self.stream.key());
-                    end_players(&self.stream, why);
-                    hold = None;
-                }
-                Outcome::Ended(ended) => {
-                    begin = ended.next;
-                    if ended.stable {
-                        pace.worked(identity);
-                    }
-                    // a worker that leaves has ended it itself
-                    if audience.is_wanted() {
-                        self.ended(&ended, &request, &pace, &report);
-                    }
-                }
-                Outcome::Failed { failure, last } => {
-                    if failure.refused.is_some() {
-                        // it may be because of whom it was asked for: others may try
-                        hold = None;
-                    }
-                    let next = failed(&audience, &player, &failure, &pace);
-                    let relay = self.describe();
-                    report.failed(&relay, last.as_ref(), &failure.why, format_args!("{next}"));
-                    if hold.is_none() && directory::is_wanted_elsewhere(self.stream.key()) {
-                        drop(audience);
-                        sleep(YIELD_MS).await;
-                    }
-                }
+            begin = match &outcome {
+                Outcome::Ended(ended) => ended.next,
+                _ => 0,
+            };
+            let has_failed = matches!(outcome, Outcome::Failed { .. });
+            self.follow_up(&audience, &player, outcome, &mut hold, &report);
+            let others_may = has_failed && hold.is_none();
+            if others_may && directory::is_wanted_elsewhere(self.stream.key()) {
+                drop(audience);
+                sleep(YIELD_MS).await;
             }
         }
         drop(hold);
+    }
+
+    /// Does what follows from an attempt in the name of `player`.
+    fn follow_up(
+        &self,
+        audience: &Audience,
+        player: &Rc<Player>,
+        outcome: Outcome,
+        hold: &mut Option<SourceHold>,
+        report: &Report,
+    ) {
+        let pace = Pace::of(self.stream.key());
+        match outcome {
+            Outcome::Left => (),
+            Outcome::GiveUp => give_up(audience, player),
+            Outcome::EndClients(why) => {
+                // before the others hear that it is up to them
+                directory::end_players(self.stream.key());
+                end_players(&self.stream, why);
+                *hold = None;
+            }
+            Outcome::Ended(ended) => {
+                if ended.stable {
+                    pace.worked(player.identity());
+                }
+                // a worker that leaves has ended it itself
+                if audience.is_wanted() {
+                    self.ended(&ended, &player.request, &pace, report);
+                }
+            }
+            Outcome::Failed { failure, last } => {
+                if failure.refused.is_some() {
+                    // it may be because of whom it was asked for: others may try
+                    *hold = None;
+                }
+                let next = failed(audience, player, &failure, &pace);
+                let (relay, why) = (self.describe(), failure.to_string());
+                report.failed(&relay, last.as_ref(), &why, format_args!("{next}"));
+            }
+        }
     }
 
     /// Players who have come through as many relays as one may can't have another one made.
@@ -185,8 +202,8 @@ impl Pull {
             true => 0,
             false => pace.failed(delays(request)),
         };
-        match failure.gone && *stable {
-            true => report.ended(&self.describe(), target, &failure.why),
+        match failure.is_normal() && *stable {
+            true => report.ended(&self.describe(), target, &failure.to_string()),
             false => {
                 let why = format!("ended: {failure}");
                 report.failed(

@@ -12,7 +12,7 @@ use rtmp_protocol::message::{self, UserControl};
 
 pub use rtmp_protocol::chunk::Message;
 
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::rtmp_status::broken;
 use super::target::Target;
 use crate::conf::{Msec, ServerConf};
@@ -200,7 +200,7 @@ impl RtmpClient {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(error))),
             Poll::Ready(Ok(0)) => {
-                return Poll::Ready(Err(Failure::new("closed by the server")));
+                return Poll::Ready(Err(Cause::Closed.into()));
             }
             Poll::Ready(Ok(n)) => n,
         };
@@ -231,7 +231,7 @@ impl RtmpClient {
                 self.backlog = !input.is_empty();
                 break;
             }
-            let message = self.reader.read(input).map_err(|error| Failure::new(error.to_string()));
+            let message = self.reader.read(input).map_err(Cause::Chunks);
             let Some(message) = message? else {
                 self.share.take_chunks(self.reader.take_chunks());
                 break;
@@ -253,7 +253,7 @@ impl RtmpClient {
         if reply.reply(&std::mem::take(&mut self.heard.answers)) {
             return Ok(());
         }
-        Err(Failure::new("the server does not read the answers it asks for"))
+        Err(Cause::AnswersUnread.into())
     }
 }
 

@@ -11,7 +11,7 @@ use rtmp_protocol::handshake::ClientHandshake;
 use rtmp_protocol::message;
 
 use super::connect::connect;
-use super::failure::Failure;
+use super::failure::{Cause, Failure};
 use super::rtmp_client::{Role, RtmpClient};
 use super::rtmp_status::{broken, command_of, is_media, refusal, refused};
 use super::target::Target;
@@ -37,7 +37,7 @@ pub async fn open(
     role: Role,
 ) -> Result<RtmpClient, Failure> {
     if target.name.contains(&b'?') {
-        return Err(Failure::new("its name holds a \"?\", where RTMP begins the query"));
+        return Err(Cause::NameWithQuery.into());
     }
     let conn = connect(request, target).await?;
     let peer = RtmpClient::new(conn, &request.server, role);
@@ -102,12 +102,10 @@ async fn handshake(peer: &mut RtmpClient) -> Result<Vec<u8>, Failure> {
     loop {
         let n = peer.conn.read(&mut input).await.map_err(broken)?;
         if n == 0 {
-            return Err(Failure::new("closed by the server within the handshake"));
+            return Err(Cause::ClosedInHandshake.into());
         }
         let came = input.get(..n).unwrap_or_default();
-        let progress = handshake
-            .input(came, &mut out)
-            .map_err(|error| Failure::new(format!("handshake: {error}")))?;
+        let progress = handshake.input(came, &mut out).map_err(Cause::Handshake)?;
         if progress.done {
             let rest = came.get(progress.consumed..).unwrap_or_default();
             peer.unread.extend_from_slice(rest);
@@ -187,6 +185,6 @@ fn stream_id(created: &Command) -> Result<u32, Failure> {
     match created.number_arg(0) {
         // float to integer saturates
         Some(id) if id >= 0.0 && id <= f64::from(u32::MAX) => Ok(id as u32),
-        _ => Err(Failure::new("createStream was answered without a stream")),
+        _ => Err(Cause::NoStream.into()),
     }
 }

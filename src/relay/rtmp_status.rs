@@ -7,7 +7,7 @@ use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
-use super::failure::{Failure, Refused};
+use super::failure::{Cause, Failure, Refused};
 
 /// What a server says of a refusal goes into the log up to so many bytes.
 const MAX_REASON: usize = 200;
@@ -47,8 +47,8 @@ pub fn refused(command: &Command) -> Failure {
         let text = text.unwrap_or_default();
         String::from_utf8_lossy(text.get(..MAX_REASON).unwrap_or(text)).into_owned()
     };
-    let why = format!("refused: {} {}", text(b"code"), text(b"description"));
-    let failure = Failure::new(why.trim_end());
+    let status = format!("{} {}", text(b"code"), text(b"description"));
+    let cause = Cause::Status(status.trim_end().to_owned());
     let refused = match command.status_code() {
         Some(b"NetStream.Play.StreamNotFound") => Some(Refused::NotFound),
         Some(
@@ -58,10 +58,10 @@ pub fn refused(command: &Command) -> Failure {
         ) => Some(Refused::Forbidden),
         _ => None,
     };
-    Failure { refused, ..failure }
+    Failure { refused, ..Failure::from(cause) }
 }
 
 /// A connection that breaks.
 pub fn broken(error: io::Error) -> Failure {
-    Failure::new(format!("connection failed: {error}"))
+    Cause::Broken(error).into()
 }

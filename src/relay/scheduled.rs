@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::rc::Rc;
 
 use super::decision::{Candidate, Decision, Lease, Targets};
-use super::failure::Failure;
+use super::failure::{BadRedirect, Cause, Failure};
 use super::target::{readable, Scheme, StreamUrl, Target};
 use crate::conf::oclp::{Call, Callback};
 use crate::oclp::{about_stream, ask, Act, Answer, Notice, Ongoing, Redirect};
@@ -33,17 +33,15 @@ impl Targets for Scheduled {
     }
 
     async fn next(&mut self, request: &Rc<StreamRequest>) -> Decision {
-        if self.0.call == Call::Pull {
+        let call = self.0.call;
+        if call == Call::Pull {
             if let Err(spent) = attempts::spend(request, Attempt::Pull) {
-                return Decision::Failed(Failure::new(spent.why()));
+                return Decision::Failed(Cause::Spent(spent).into());
             }
         }
-        let decided = match self.0.call {
-            Call::Pull => ask(Notice::new(&self.0, request), pull).await,
-            _ => ask(Notice::new(&self.0, request), push).await,
-        };
-        let decision = decided.unwrap_or_else(|| failed("the decision failed"));
-        if self.0.call == Call::Pull && !matches!(decision, Decision::EndClients(_)) {
+        let decided = ask(Notice::new(&self.0, request), decide).await;
+        let decision = decided.unwrap_or_else(|| failed(Cause::Internal));
+        if call == Call::Pull && !matches!(decision, Decision::EndClients(_)) {
             // whoever waited to hear whether there is a stream need not wait for it to come
             if let Some(stream) = registry::find(&request.key) {
                 stream.set_decided();
@@ -54,59 +52,80 @@ impl Targets for Scheduled {
 }
 
 /// Nobody knows, maybe because of what the client says.
-fn failed(why: impl Into<String>) -> Decision {
-    Decision::Failed(Failure::new(why).when_asked())
+fn failed(cause: Cause) -> Decision {
+    Decision::Failed(Failure::from(cause).when_asked())
 }
 
-/// pull: what an answer does.
-fn pull(notice: Notice, answer: Answer) -> Decision {
-    let end = Decision::EndClients("no such stream");
-    match answer {
-        Answer::Ok => Decision::GiveUp,
-        Answer::OtherSuccess => end,
-        Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp, Scheme::Http]),
-        Answer::Failure => end,
-        Answer::None => failed("the callback was not answered"),
-        Answer::NotAsked => failed("the callback could not be sent"),
-    }
-}
-
-/// push and meta: what an answer does.
-fn push(notice: Notice, answer: Answer) -> Decision {
-    let end = Decision::EndClients("refused by the callback of a push");
-    match answer {
-        Answer::Ok => Decision::GiveUp,
-        Answer::OtherSuccess => end,
-        Answer::Redirect(to) => follow(notice, &to, &[Scheme::Rtmp]),
-        Answer::Failure => end,
-        Answer::None => failed("the callback was not answered"),
-        Answer::NotAsked => failed("the callback could not be sent"),
-    }
-}
-
-/// The relay that a 3xx makes: from here on its end is told.
-fn follow(notice: Notice, to: &Redirect, schemes: &[Scheme]) -> Decision {
-    match target(&notice.request, to, schemes) {
-        Err(why) => failed(format!("the callback was answered with {why}")),
-        Ok(target) => {
+/// What an answer does to a relay.
+fn decide(notice: Notice, answer: Answer) -> Decision {
+    match Steered::by(notice.callback.call, answer) {
+        Steered::GiveUp => Decision::GiveUp,
+        Steered::EndClients(why) => Decision::EndClients(why),
+        Steered::Unknown(cause) => failed(cause),
+        // from here on the relay's end is told
+        Steered::To(location) => {
+            let target = location.target(&notice.request);
             let lease = Box::new(Reported(Ongoing::new(notice)));
             Decision::Try(vec![Candidate { target, lease }])
         }
     }
 }
 
-fn target(request: &StreamRequest, to: &Redirect, schemes: &[Scheme]) -> Result<Target, String> {
-    let location = to.location.as_deref().ok_or("a redirect without a Location")?;
-    let refused = |why: &str| format!("the Location \"{}\": {why}", readable(location));
-    let url = StreamUrl::parse(location).map_err(|error| refused(&error.to_string()))?;
-    if !schemes.contains(&url.scheme) {
-        return Err(refused("a push goes to an rtmp url"));
+/// What a scheduling server's answer means for a relay.
+#[derive(Debug)]
+enum Steered {
+    GiveUp,
+    EndClients(&'static str),
+    To(Location),
+    Unknown(Cause),
+}
+
+impl Steered {
+    /// pull, push and meta: what an answer means.
+    fn by(call: Call, answer: Answer) -> Self {
+        let (end, http) = match call {
+            Call::Pull => ("no such stream", true),
+            _ => ("refused by the callback of a push", false),
+        };
+        match answer {
+            Answer::Ok => Steered::GiveUp,
+            Answer::OtherSuccess => Steered::EndClients(end),
+            Answer::Redirect(to) => match Location::read(&to, http) {
+                Ok(location) => Steered::To(location),
+                Err(why) => Steered::Unknown(Cause::BadRedirect(why)),
+            },
+            Answer::Failure => Steered::EndClients(end),
+            Answer::None => Steered::Unknown(Cause::Unanswered),
+            Answer::NotAsked => Steered::Unknown(Cause::NotAsked),
+        }
     }
-    let domain = to.domain.as_deref();
-    if !domain.is_none_or(is_authority) {
-        return Err("a Domain that is no name of a host".into());
+}
+
+/// Where a 3xx sends a relay.
+#[derive(Debug)]
+struct Location {
+    url: StreamUrl,
+    domain: Option<Vec<u8>>,
+}
+
+impl Location {
+    /// Reads the headers of a redirect; only a pull may go to an `http` url.
+    fn read(to: &Redirect, http: bool) -> Result<Self, BadRedirect> {
+        let location = to.location.as_deref().ok_or(BadRedirect::NoLocation)?;
+        let url = StreamUrl::parse(location)
+            .map_err(|error| BadRedirect::Location(readable(location), error))?;
+        if url.scheme == Scheme::Http && !http {
+            return Err(BadRedirect::PushToHttp(readable(location)));
+        }
+        if !to.domain.as_deref().is_none_or(is_authority) {
+            return Err(BadRedirect::Domain);
+        }
+        Ok(Location { url, domain: to.domain.clone() })
     }
-    Ok(Target::of_location(url, domain, request))
+
+    fn target(self, request: &StreamRequest) -> Target {
+        Target::of_location(self.url, self.domain.as_deref(), request)
+    }
 }
 
 /// Whether `domain` can stand in tcUrl and in a `Host` header.
