@@ -309,3 +309,46 @@ impl fmt::Display for BadRedirect {
 }
 
 impl std::error::Error for BadRedirect {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_whose_doing_it_is() {
+        let io = || io::Error::from(io::ErrorKind::ConnectionReset);
+        for (cause, by) in [
+            (Cause::NoUrl, EndedBy::Us),
+            (Cause::NotAsked, EndedBy::Us),
+            (Cause::Resolve("o".into(), resolver::Error::Own("no memory")), EndedBy::Us),
+            (Cause::Resolve("o".into(), resolver::Error::NoNameServer), EndedBy::Network),
+            (Cause::Broken(io()), EndedBy::Network),
+            (Cause::Late(1), EndedBy::Network),
+            (Cause::Closed, EndedBy::Peer),
+            (Cause::Unpublished, EndedBy::Peer),
+            (Cause::Unanswered, EndedBy::Scheduler),
+        ] {
+            assert_eq!(cause.ended_by(), by, "{cause}");
+        }
+    }
+
+    #[test]
+    fn only_an_end_that_is_due_is_normal() {
+        assert!(Failure::gone(Cause::Unpublished).is_normal());
+        assert!(!Failure::from(Cause::Closed).is_normal());
+    }
+
+    #[test]
+    fn a_refusal_is_not_made_unclear_by_having_been_asked() {
+        let refused = Failure::refused(Refused::NotFound, Cause::Closed).when_asked();
+        assert_eq!(refused.refused, Some(Refused::NotFound));
+        assert_eq!(Failure::from(Cause::Closed).when_asked().refused, Some(Refused::Unclear));
+    }
+
+    #[test]
+    fn a_cause_has_its_own_as_source() {
+        let broken = Failure::from(Cause::Broken(io::ErrorKind::TimedOut.into()));
+        assert!(std::error::Error::source(&broken).is_some());
+        assert!(std::error::Error::source(&Failure::from(Cause::Closed)).is_none());
+    }
+}

@@ -251,3 +251,87 @@ fn redirect(
 fn broken(error: hyper::Error) -> Failure {
     Failure::from(Cause::Http(error)).when_asked()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::relay::target::tests::target;
+
+    fn follow(from: &str, to: &[u8], followed: Redirects) -> Result<(String, Target), Cause> {
+        let mut target = target(from);
+        let path = path_of(&target);
+        let location = HeaderValue::from_bytes(to).expect("a header");
+        redirect(&mut target, &path, Some(&location), followed).map(|path| (path, target))
+    }
+
+    #[test]
+    fn a_path_is_encoded_and_a_query_stays_as_it_is() {
+        let mut target = target("http://o/live/a?b=%20&c=1");
+        assert_eq!(path_of(&target), "/live/a?b=%20&c=1");
+        target.name = b"a b?c%d/e".to_vec();
+        target.args = b"x y#z".to_vec();
+        assert_eq!(path_of(&target), "/live/a%20b%3Fc%25d/e?x%20y%23z");
+    }
+
+    #[test]
+    fn a_name_that_ends_in_flv_gets_another_one() {
+        let mut target = target("http://o/live/a.flv");
+        target.is_name = true;
+        target.name = b"a.flv".to_vec();
+        assert_eq!(path_of(&target), "/live/a.flv.flv");
+        target.is_name = false;
+        assert_eq!(path_of(&target), "/live/a.flv");
+    }
+
+    #[test]
+    fn a_request_says_whose_relay_it_is() {
+        let request = get_request(&target("http://o:81/live/a"), "/live/a").expect("a request");
+        let field = |name: &str| request.headers().get(name).map(|value| value.as_bytes().to_vec());
+        assert_eq!(field("host"), Some(b"o:81".to_vec()));
+        assert_eq!(field(HOPS.as_str()), Some(b"1".to_vec()));
+        assert_eq!(field(VIA.as_str()), Some(b"0123456789abcdef".to_vec()));
+        assert_eq!((field("referer"), field("user-agent")), (None, None));
+    }
+
+    #[test]
+    fn what_no_header_can_say_is_no_request() {
+        let mut target = target("http://o/live/a");
+        target.page_url = b"a\r\nb".to_vec();
+        let failure = get_request(&target, "/live/a").expect_err("no request");
+        assert_eq!(failure.refused, Some(Refused::NotFound));
+        assert!(matches!(failure.cause, Cause::NoRequest(_)));
+    }
+
+    #[test]
+    fn a_redirect_goes_to_another_path_or_host() {
+        let (path, target) =
+            follow("http://o:81/live/a", b"/other/b", Redirects::Any).expect("followed");
+        assert_eq!((path.as_str(), target.port, target.by_others), ("/other/b", 81, true));
+        let (path, target) =
+            follow("http://o:81/live/a", b"http://p:82/c?d", Redirects::Any).expect("followed");
+        assert_eq!(
+            (path.as_str(), target.host.as_slice(), target.port),
+            ("/c?d", b"p".as_slice(), 82)
+        );
+        assert_eq!(target.domain, b"p:82");
+    }
+
+    #[test]
+    fn redirects_are_followed_as_far_as_the_line_says() {
+        let at = "http://o:81/live/a";
+        assert!(matches!(follow(at, b"/b", Redirects::Off), Err(Cause::NotFollowed(..))));
+        assert!(follow(at, b"http://O:81/b", Redirects::SameHost).is_ok());
+        for other in [b"http://p:81/b".as_slice(), b"http://o:82/b"] {
+            assert!(matches!(follow(at, other, Redirects::SameHost), Err(Cause::NotFollowed(..))));
+        }
+    }
+
+    #[test]
+    fn a_redirect_to_nowhere_is_a_failure() {
+        let at = "http://o:81/live/a";
+        assert!(matches!(follow(at, b"", Redirects::Any), Err(Cause::NoLocation)));
+        assert!(matches!(follow(at, b"ftp://o/a", Redirects::Any), Err(Cause::BadLocation(..))));
+        let mut target = target(at);
+        assert!(matches!(redirect(&mut target, "/", None, Redirects::Any), Err(Cause::NoLocation)));
+    }
+}

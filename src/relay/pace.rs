@@ -29,7 +29,7 @@ thread_local! {
     static PACES: RefCell<HashMap<Key, Rc<Pace>>> = RefCell::default();
 }
 
-/// The attempts for one stream.
+/// The attempts for one stream. Moments are the loop's, in milliseconds.
 #[derive(Default)]
 pub struct Pace {
     /// When the last attempt was due, had they come evenly.
@@ -57,12 +57,12 @@ struct Asked {
 impl Pace {
     /// The pace for the stream of `key`.
     pub fn of(key: &Key) -> Rc<Self> {
+        let now = clock::now();
         PACES.with_borrow_mut(|paces| {
             if let Some(pace) = paces.get(key) {
                 return pace.clone();
             }
             if paces.len() >= MIN_STREAMS && paces.len().is_power_of_two() {
-                let now = clock::now();
                 paces.retain(|_, pace| {
                     Rc::strong_count(pace) > 1 || pace.last.get() + FORGET_MS > now
                 });
@@ -94,8 +94,7 @@ impl Pace {
     }
 
     /// The origin is asked in the name of `identity` now.
-    pub fn ask(&self, identity: u64) {
-        let now = clock::now();
+    pub fn ask(&self, identity: u64, now: u64) {
         self.last.set(now);
         self.worked.set(None);
         self.even.set(self.even.get().max(now) + INTERVAL_MS);
@@ -123,16 +122,16 @@ impl Pace {
     }
 
     /// The origin is of no use to anybody for a while: how long, in milliseconds.
-    pub fn failed(&self, delays: (Msec, Msec)) -> Msec {
+    pub fn failed(&self, delays: (Msec, Msec), now: u64) -> Msec {
         let ms = self.delays.borrow_mut().failed(delays);
-        self.down_until.set(clock::now() + ms);
+        self.down_until.set(now + ms);
         ms
     }
 
     /// The origin does not have it for those in whose names it was asked: how long they wait.
-    pub fn not_found(&self, delays: (Msec, Msec)) -> Msec {
+    pub fn not_found(&self, delays: (Msec, Msec), now: u64) -> Msec {
         let ms = self.delays.borrow_mut().failed(delays);
-        self.again_at.set(clock::now() + ms);
+        self.again_at.set(now + ms);
         ms
     }
 
@@ -154,5 +153,82 @@ impl Pace {
 fn make_room<K, V>(remembered: &mut HashMap<K, V>) {
     if remembered.len() >= MAX_REMEMBERED {
         remembered.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAYS: (Msec, Msec) = (1000, 10_000);
+    const IP: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    #[test]
+    fn who_was_not_asked_for_may_be_at_once() {
+        assert_eq!(Pace::default().ready_at(1), 0);
+        assert_eq!(Pace::default().asked_at(1), 0);
+    }
+
+    #[test]
+    fn a_burst_is_followed_by_twenty_a_second() {
+        let pace = Pace::default();
+        for identity in 0..BURST {
+            assert!(pace.ready_at(identity) <= 100_000, "{identity}");
+            pace.ask(identity, 100_000);
+        }
+        assert_eq!(pace.ready_at(BURST), 100_000 + INTERVAL_MS);
+        pace.ask(BURST, 100_050);
+        assert_eq!(pace.ready_at(BURST + 1), 100_000 + 2 * INTERVAL_MS);
+    }
+
+    #[test]
+    fn an_origin_that_fails_is_asked_for_nobody_until_the_delay_is_over() {
+        let pace = Pace::default();
+        pace.ask(1, 5000);
+        let ms = pace.failed(DELAYS, 5000);
+        assert_eq!(pace.ready_at(1), 5000 + ms);
+        assert_eq!(pace.ready_at(2), 5000 + ms);
+    }
+
+    #[test]
+    fn an_origin_without_the_stream_is_asked_for_others() {
+        let pace = Pace::default();
+        pace.ask(1, 5000);
+        let ms = pace.not_found(DELAYS, 5000);
+        assert_eq!(pace.ready_at(1), 5000 + ms);
+        assert!(pace.ready_at(2) <= 5000);
+    }
+
+    #[test]
+    fn who_was_refused_waits_a_second() {
+        let pace = Pace::default();
+        pace.ask(1, 5000);
+        pace.refused(1, IP);
+        assert_eq!(pace.ready_at(1), 5000 + REFUSED_MS);
+        assert_eq!((pace.refusals(IP), pace.refusals(None)), (1, 0));
+    }
+
+    #[test]
+    fn what_works_forgets_the_delays_but_not_the_refusals() {
+        let pace = Pace::default();
+        pace.ask(1, 5000);
+        pace.failed(DELAYS, 5000);
+        pace.refused(1, IP);
+        pace.worked(1);
+        assert!(pace.has_worked(1) && !pace.has_worked(2));
+        assert_eq!(pace.ready_at(2), pace.ready_at(3));
+        assert!(pace.ready_at(2) <= 5000);
+        assert_eq!(pace.refusals(IP), 1);
+        pace.ask(2, 6000);
+        assert!(!pace.has_worked(1));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let pace = Pace::default();
+        for identity in 0..2 * MAX_REMEMBERED as u64 {
+            pace.ask(identity, 1);
+        }
+        assert!(pace.asked.borrow().len() <= MAX_REMEMBERED);
     }
 }

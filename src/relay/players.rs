@@ -12,7 +12,6 @@ use live::{End, Sink};
 
 use super::identity::identity;
 use super::pace::Pace;
-use crate::nginx::clock;
 use crate::stream_request::StreamRequest;
 
 /// The players of a stream in this worker, in the order in which they came.
@@ -159,8 +158,7 @@ impl Players {
 
     /// Chooses in whose name an origin is asked next: of those for whom it may be asked first, the
     /// one for whom it worked, or one for whom it was not asked yet, who is no relay, and whose address was refused least.
-    pub fn choose(&self, pace: &Pace) -> Choice {
-        let now = clock::now();
+    pub fn choose(&self, pace: &Pace, now: u64) -> Choice {
         let turn = self.turn.get();
         let rank = |player: &Rc<Player>| {
             let (identity, request) = (player.identity(), &player.request);

@@ -98,7 +98,7 @@ impl Pull {
                 break;
             }
             self.turn_away(&audience, &report);
-            let player = match audience.players.choose(&pace) {
+            let player = match audience.players.choose(&pace, clock::now()) {
                 Choice::Nobody => break,
                 Choice::At(moment) => {
                     let ms = moment.saturating_sub(clock::now());
@@ -121,7 +121,7 @@ impl Pull {
                 break;
             }
             let (request, identity) = (player.request.clone(), player.identity());
-            pace.ask(identity);
+            pace.ask(identity, clock::now());
             audience.speak_for(&player);
             let gone = audience.gone.clone();
             drop(audience);
@@ -200,7 +200,7 @@ impl Pull {
         let Ended { failure, target, stable, .. } = ended;
         let ms = match stable {
             true => 0,
-            false => pace.failed(delays(request)),
+            false => pace.failed(delays(request), clock::now()),
         };
         match failure.is_normal() && *stable {
             true => report.ended(&self.describe(), target, &failure.to_string()),
@@ -239,17 +239,17 @@ fn failed(audience: &Audience, player: &Player, failure: &Failure, pace: &Pace) 
     let (identity, request) = (player.identity(), &player.request);
     let again = |ms| format!("again in {ms}ms");
     let why = match failure.refused {
-        None => return again(pace.failed(delays(request))),
+        None => return again(pace.failed(delays(request), clock::now())),
         Some(Refused::Forbidden) => "the origin does not give the stream",
         // who would wait for a publisher waits for an origin that has none
         Some(Refused::NotFound) if !request.app.live.idle_streams => {
             "the origin does not have the stream"
         }
-        Some(_) => return again(pace.not_found(delays(request))),
+        Some(_) => return again(pace.not_found(delays(request), clock::now())),
     };
     let refused = audience.players.of(identity);
     if refused.iter().any(|player| audience.stands_for(player)) {
-        return again(pace.not_found(delays(request)));
+        return again(pace.not_found(delays(request), clock::now()));
     }
     pace.refused(identity, request.ip);
     for player in &refused {

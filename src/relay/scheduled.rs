@@ -146,3 +146,76 @@ impl Lease for Reported {
         self.0.forget();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirect(location: Option<&str>, domain: Option<&str>) -> Answer {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        Answer::Redirect(Redirect { location: location.map(bytes), domain: domain.map(bytes) })
+    }
+
+    #[test]
+    fn each_answer_to_a_pull_means_what_the_table_says() {
+        assert!(matches!(Steered::by(Call::Pull, Answer::Ok), Steered::GiveUp));
+        for answer in [Answer::OtherSuccess, Answer::Failure] {
+            let steered = Steered::by(Call::Pull, answer);
+            assert!(matches!(steered, Steered::EndClients("no such stream")));
+        }
+        assert!(matches!(
+            Steered::by(Call::Pull, Answer::None),
+            Steered::Unknown(Cause::Unanswered)
+        ));
+        assert!(matches!(
+            Steered::by(Call::Pull, Answer::NotAsked),
+            Steered::Unknown(Cause::NotAsked)
+        ));
+    }
+
+    #[test]
+    fn a_push_that_is_refused_ends_its_publisher() {
+        for call in [Call::Push, Call::Meta] {
+            assert!(matches!(Steered::by(call, Answer::Ok), Steered::GiveUp));
+            assert!(matches!(Steered::by(call, Answer::Failure), Steered::EndClients(_)));
+        }
+    }
+
+    #[test]
+    fn a_pull_goes_to_rtmp_and_http_and_a_push_to_rtmp_only() {
+        for url in ["rtmp://o/live/a", "http://o/live/a"] {
+            let to = Steered::by(Call::Pull, redirect(Some(url), None));
+            assert!(matches!(to, Steered::To(_)), "{url}");
+        }
+        let to = Steered::by(Call::Push, redirect(Some("rtmp://o/live/a"), None));
+        assert!(matches!(to, Steered::To(_)));
+        let to = Steered::by(Call::Push, redirect(Some("http://o/live/a?secret"), None));
+        let Steered::Unknown(Cause::BadRedirect(why)) = to else { panic!("{to:?}") };
+        assert_eq!(why, BadRedirect::PushToHttp("http://o/live/a".into()));
+    }
+
+    #[test]
+    fn a_redirect_that_names_no_relay_is_unknown() {
+        for (answer, text) in [
+            (redirect(None, None), "a redirect without a Location"),
+            (redirect(Some("rtmp://o/live/a"), Some("a b")), "a Domain that is no name of a host"),
+            (redirect(Some("rtmp://o/live/a"), Some("")), "a Domain that is no name of a host"),
+        ] {
+            let to = Steered::by(Call::Pull, answer);
+            let Steered::Unknown(cause) = to else { panic!("{to:?}") };
+            assert_eq!(cause.to_string(), format!("the callback was answered with {text}"));
+        }
+        let to = Steered::by(Call::Pull, redirect(Some("nonsense"), None));
+        assert!(matches!(to, Steered::Unknown(Cause::BadRedirect(BadRedirect::Location(..)))));
+    }
+
+    #[test]
+    fn a_domain_is_a_host_with_or_without_a_port() {
+        for domain in ["a.example", "a.example:1935", "[::1]:80"] {
+            assert!(is_authority(domain.as_bytes()), "{domain}");
+        }
+        for domain in ["", "a/b", "a?b", "a@b", "a\r\nb", "\u{e4}"] {
+            assert!(!is_authority(domain.as_bytes()), "{domain}");
+        }
+    }
+}

@@ -203,3 +203,73 @@ pub fn readable(url: &[u8]) -> String {
     let url = url.split(|byte| *byte == b'?').next().unwrap_or_default();
     String::from_utf8_lossy(url.get(..MAX_READABLE).unwrap_or(url)).into_owned()
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A target as a scheduler would name it.
+    pub fn target(url: &str) -> Target {
+        let url = StreamUrl::parse(url.as_bytes()).expect("an url");
+        let (app, name) = (url.app.clone(), url.name.clone());
+        let domain = url.authority().into_bytes();
+        Target {
+            scheme: url.scheme,
+            host: url.host.into_bytes(),
+            port: url.port,
+            by_others: true,
+            app: app.unwrap_or_default(),
+            name: name.unwrap_or_default(),
+            is_name: true,
+            args: url.args.unwrap_or_default(),
+            tc_url: Vec::new(),
+            domain,
+            page_url: Vec::new(),
+            swf_url: Vec::new(),
+            flash_ver: Vec::new(),
+            hops: 1,
+            via: b"0123456789abcdef".to_vec(),
+            tried: Rc::default(),
+        }
+    }
+
+    #[test]
+    fn the_log_has_no_query() {
+        let target = target("rtmp://origin/live/name?token=secret");
+        assert_eq!(target.to_string(), "rtmp://origin:1935/live/name");
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        assert_eq!(target("rtmp://[::1]:1936/live/a").authority(), "[::1]:1936");
+        assert_eq!(target("rtmp://origin/live/a").authority(), "origin:1935");
+    }
+
+    #[test]
+    fn a_name_has_its_query_behind_it() {
+        assert_eq!(target("rtmp://o/live/a?b=c").name_and_args(), b"a?b=c");
+        assert_eq!(target("rtmp://o/live/a").name_and_args(), b"a");
+    }
+
+    #[test]
+    fn where_it_leads_to_is_the_same_whatever_the_case_of_the_host() {
+        let one = target("rtmp://Origin/live/a");
+        assert!(one.leads_to(&target("rtmp://origin:1935/live/a")));
+        for other in [
+            "rtmp://origin/live/b",
+            "rtmp://origin/other/a",
+            "rtmp://origin/live/a?x",
+            "rtmp://origin:1936/live/a",
+            "http://origin:1935/live/a",
+        ] {
+            assert!(!one.leads_to(&target(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn another_servers_url_is_shortened_for_the_log() {
+        assert_eq!(readable(b"rtmp://o/live/a?secret"), "rtmp://o/live/a");
+        assert_eq!(readable(&[b'a'; 1000]).len(), MAX_READABLE);
+        assert_eq!(readable(b""), "");
+    }
+}
