@@ -135,3 +135,35 @@ pub async fn ask<T: 'static>(
     });
     decision.await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirect() -> Answer {
+        Answer::Redirect(Redirect { location: None, domain: None })
+    }
+
+    #[test]
+    fn only_200_lets_a_client_in_and_has_updates_sent() {
+        for fail in [Fail::Open, Fail::Closed] {
+            assert_eq!(admission(&Answer::Ok, fail), Ok(true));
+            for answer in [Answer::OtherSuccess, redirect(), Answer::Failure] {
+                assert!(admission(&answer, fail).is_err(), "{answer:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_server_is_what_oclp_fail_says() {
+        assert_eq!(admission(&Answer::None, Fail::Open), Ok(false));
+        assert!(admission(&Answer::None, Fail::Closed).is_err());
+    }
+
+    #[test]
+    fn who_could_not_be_asked_lets_nobody_in() {
+        for fail in [Fail::Open, Fail::Closed] {
+            assert!(admission(&Answer::NotAsked, fail).is_err());
+        }
+    }
+}

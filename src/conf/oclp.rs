@@ -272,6 +272,15 @@ impl Callback {
     }
 }
 
+#[cfg(test)]
+impl Callback {
+    /// The line that has these words behind its name.
+    pub fn of_words(call: Call, words: &[&str]) -> Self {
+        let words = words.iter().map(|word| word.as_bytes()).collect();
+        Callback::read(call, &Args::new("oclp", words)).expect("a line")
+    }
+}
+
 fn id_of(words: u64, twins: usize) -> u64 {
     hash(&(words, twins))
 }

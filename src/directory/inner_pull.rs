@@ -121,8 +121,8 @@ async fn pull(stream: Weak<Stream>, key: Key, from: Remote) {
     if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
         forget_dead();
     }
-    let delay = (RETRY_MS << (failures - 1).min(8)).min(MAX_RETRY_MS);
-    AGAIN.with_borrow_mut(|again| again.push((clock::now() + delay, stream)));
+    let again_at = clock::now() + delay(failures);
+    AGAIN.with_borrow_mut(|again| again.push((again_at, stream)));
     look_again_in_time();
 }
 
@@ -156,6 +156,11 @@ fn look_again_in_time() {
     if let Some(at) = next {
         LOOK_AGAIN.with(|event| event.set_timer(at.saturating_sub(clock::now())));
     }
+}
+
+/// How long to wait after so many failures in a row.
+fn delay(failures: u32) -> u64 {
+    (RETRY_MS << failures.saturating_sub(1).min(8)).min(MAX_RETRY_MS)
 }
 
 /// Connects to another worker and asks it for the stream, once it is known to be one.
@@ -269,5 +274,18 @@ impl Source for InnerSource {
 
     fn gathered(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_second() {
+        let delays: Vec<_> = (1..=8).map(delay).collect();
+        assert_eq!(delays, [20, 40, 80, 160, 320, 640, 1000, 1000]);
+        assert_eq!(delay(u32::MAX), MAX_RETRY_MS);
+        assert_eq!(delay(0), RETRY_MS);
     }
 }

@@ -255,3 +255,192 @@ impl Members {
         first.is_some_and(|first| first.pid == me && first.updates != 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ME: i32 = 10;
+    const OTHER: i32 = 20;
+
+    fn with_source(pid: i32, priority: i32) -> Members {
+        let mut members = Members::default();
+        members.claim(pid, priority, |_| true).expect("the first");
+        members
+    }
+
+    /// As the other workers see it.
+    fn stored(members: &Members) -> (Members, Class) {
+        let mut value = b"what was there".to_vec();
+        let class = members.encode(&mut value);
+        (Members::decode(&value), class)
+    }
+
+    proptest! {
+        #[test]
+        fn any_members_come_back(
+            all in prop::collection::vec(
+                (any::<i32>(), 1u32.., any::<i32>(), any::<u32>(), 0u32..2), 0..8),
+        ) {
+            let member = |(pid, clients, source, interested, updates)| Member {
+                pid, clients, source, interested, updates,
+            };
+            let members = Members(all.into_iter().map(member).collect());
+            prop_assert_eq!(stored(&members).0, members);
+        }
+
+        #[test]
+        fn a_value_of_a_broken_worker_never_panics(
+            value in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let mut members = Members::decode(&value);
+            members.own_source(ME);
+            members.enter(ME, u32::MAX);
+            members.leave_if(ME, true);
+            members.change_interest(ME, true);
+        }
+
+        #[test]
+        fn whoever_enters_and_leaves_leaves_nothing(order in prop::collection::vec(0i32..4, 0..40)) {
+            let mut members = Members::default();
+            for pid in &order {
+                prop_assert!(members.enter(*pid, u32::MAX).is_some());
+            }
+            for pid in order.iter().rev() {
+                members.leave(*pid);
+            }
+            prop_assert_eq!(stored(&members).0, Members::default());
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_to_do_with_a_key_is_not_stored() {
+        let mut members = Members::default();
+        members.own_source(ME);
+        assert_eq!(stored(&members), (Members::default(), Class::Open));
+    }
+
+    #[test]
+    fn what_has_a_source_has_room() {
+        let mut members = Members::default();
+        members.enter(ME, 1);
+        assert_eq!(stored(&members).1, Class::Open);
+        members.claim(OTHER, 0, |_| true).expect("the first");
+        assert_eq!(stored(&members).1, Class::Reserved);
+    }
+
+    #[test]
+    fn a_source_that_rules_this_one_out_is_another_workers() {
+        let mut members = with_source(OTHER, 0);
+        assert_eq!(members.claim(ME, 0, |other| other == 0), Err(Taken));
+        assert_eq!(members.best_of_others(OTHER), None);
+        assert_eq!(members.claim(ME, 1, |other| other == 1), Ok(()));
+        // its own rules nothing out
+        assert_eq!(members.claim(OTHER, 0, |other| other == 0), Ok(()));
+    }
+
+    #[test]
+    fn a_pull_gives_way_to_any_source() {
+        assert_eq!(with_source(OTHER, -1).claim(ME, -1, |_| true), Err(Taken));
+        assert_eq!(Members::default().claim(ME, -1, |_| true), Ok(()));
+    }
+
+    #[test]
+    fn the_best_of_the_others_is_the_one_of_the_highest_priority() {
+        let mut members = with_source(OTHER, -1);
+        members.claim(30, 5, |_| false).expect("not ruled out");
+        members.claim(ME, 9, |_| false).expect("not ruled out");
+        assert_eq!(members.best_of_others(ME), Some((30, 5)));
+        members.set_source(30, None);
+        assert_eq!(members.best_of_others(ME), Some((OTHER, -1)));
+    }
+
+    #[test]
+    fn one_that_takes_a_place_tells_whose_it_was() {
+        let mut members = with_source(OTHER, 0);
+        members.claim(30, 7, |_| false).expect("not ruled out");
+        assert_eq!(members.replace(ME, 0), [OTHER]);
+        assert!(members.is_replaced(OTHER, 0));
+        assert!(!members.is_replaced(ME, 0) && !members.is_replaced(30, 7));
+    }
+
+    #[test]
+    fn a_source_that_nobody_took_the_place_of_is_not_replaced() {
+        assert!(!Members::default().is_replaced(ME, 0));
+        assert!(!with_source(ME, 0).is_replaced(ME, 0));
+    }
+
+    #[test]
+    fn only_others_that_are_interested_are_told() {
+        let mut members = Members::default();
+        members.change_interest(ME, true);
+        members.change_interest(OTHER, true);
+        members.change_interest(OTHER, true);
+        members.change_interest(OTHER, false);
+        members.enter(30, 1);
+        assert_eq!(members.interested(ME), [OTHER]);
+        members.change_interest(OTHER, false);
+        members.change_interest(OTHER, false);
+        assert!(members.interested(ME).is_empty());
+    }
+
+    #[test]
+    fn no_more_enter_than_may() {
+        let mut members = Members::default();
+        assert_eq!(members.enter(ME, 2), Some(true));
+        assert_eq!(members.enter(OTHER, 2), Some(false));
+        assert_eq!(members.enter(ME, 2), None);
+        members.leave(OTHER);
+        assert_eq!(members.enter(ME, 2), Some(false));
+        assert_eq!(Members::default().enter(ME, 0), None);
+    }
+
+    #[test]
+    fn only_the_last_leaves_as_the_last() {
+        let mut members = Members::default();
+        members.enter(ME, 9);
+        members.enter(OTHER, 9);
+        assert!(!members.leave_if(ME, true));
+        assert!(members.leave_if(ME, false));
+        assert!(!members.leave_if(OTHER, false));
+        assert!(members.leave_if(OTHER, true));
+        assert_eq!(members.clients(), 0);
+    }
+
+    #[test]
+    fn updates_are_sent_by_the_first_worker_with_clients() {
+        let mut members = Members::default();
+        assert!(members.enter_told(ME));
+        members.set_updates(true);
+        assert!(!members.enter_told(OTHER));
+        assert!(members.sends_updates(ME) && !members.sends_updates(OTHER));
+        members.leave(ME);
+        assert!(members.sends_updates(OTHER), "what was said of updates holds for the next");
+        members.set_updates(false);
+        assert!(!members.sends_updates(OTHER));
+    }
+
+    #[test]
+    fn a_worker_that_died_is_forgotten_with_its_source() {
+        let mut members = with_source(OTHER, 0);
+        members.enter(ME, 1);
+        assert!(members.lose_source(|pid| pid == OTHER));
+        assert!(!members.lose_source(|pid| pid == ME));
+        members.forget(|pid| pid == OTHER);
+        assert_eq!(members.pids().collect::<Vec<_>>(), [ME]);
+    }
+
+    #[test]
+    fn counts_do_not_overflow() {
+        let mut members = Members(vec![
+            Member { clients: u32::MAX, interested: u32::MAX, ..Member::new(ME) },
+            Member { clients: u32::MAX, ..Member::new(OTHER) },
+        ]);
+        assert_eq!(members.enter(ME, u32::MAX), None);
+        assert!(!members.enter_told(ME));
+        members.change_interest(ME, true);
+        assert_eq!(members.own(ME).interested, u32::MAX);
+    }
+}

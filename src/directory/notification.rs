@@ -201,3 +201,32 @@ fn receive() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::tests::key;
+    use super::*;
+
+    #[test]
+    fn a_notification_comes_back() {
+        let key = key("s", b"live", b"a");
+        for notification in [Notification::Source, Notification::NotFound] {
+            let bytes = notification.encode(&key);
+            assert_eq!(Notification::decode(&bytes), Some((key.clone(), notification)));
+        }
+    }
+
+    #[test]
+    fn a_name_that_ends_like_a_notification_is_none() {
+        let key = key("s", b"live", b"n");
+        let bytes = Notification::Source.encode(&key);
+        assert_eq!(Notification::decode(&bytes), Some((key, Notification::Source)));
+    }
+
+    #[test]
+    fn what_stands_behind_a_key_and_means_nothing_is_a_look_at_the_source() {
+        let bytes = [Notification::Source.encode(&key("s", b"live", b"a")), b"x".to_vec()].concat();
+        assert!(matches!(Notification::decode(&bytes), Some((_, Notification::Source))));
+        assert_eq!(Notification::decode(b"nonsense"), None);
+    }
+}

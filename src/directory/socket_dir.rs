@@ -183,3 +183,131 @@ fn random_name() -> io::Result<String> {
     };
     Ok(bytes.iter().take(RANDOM).map(pick).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A directory of a test, which is removed with all that is in it.
+    struct Temp(PathBuf);
+
+    impl Temp {
+        fn new() -> Self {
+            let name = random_name().expect("random bytes");
+            let path = std::env::temp_dir().join(format!("ngx-rtmp-unit-{name}"));
+            fs::create_dir(&path).expect("a directory");
+            Temp(path)
+        }
+
+        fn prefix(&self) -> String {
+            self.0.join("sockets").to_string_lossy().into_owned()
+        }
+
+        fn count(&self) -> usize {
+            fs::read_dir(&self.0).map_or(0, Iterator::count)
+        }
+    }
+
+    impl Drop for Temp {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_new_directory_is_its_users_alone() {
+        let temp = Temp::new();
+        let dir = SocketDir::create(&temp.prefix(), None).expect("made");
+        let mode = fs::metadata(dir.path()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert!(dir.is_there() && dir.is_of(&temp.prefix()));
+        assert!(!dir.is_of("/somewhere/else"));
+    }
+
+    #[test]
+    fn no_two_are_the_same() {
+        let temp = Temp::new();
+        let one = SocketDir::create(&temp.prefix(), None).expect("made");
+        let other = SocketDir::create(&temp.prefix(), None).expect("made");
+        assert_ne!(one.path(), other.path());
+    }
+
+    #[test]
+    fn one_that_others_may_enter_is_refused() {
+        let temp = Temp::new();
+        let dir = SocketDir::create(&temp.prefix(), None).expect("made");
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o750)).expect("set");
+        let error = SocketDir::open(dir.path(), process::user()).expect_err("refused");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn one_of_another_user_is_refused() {
+        let temp = Temp::new();
+        let dir = SocketDir::create(&temp.prefix(), None).expect("made");
+        assert!(SocketDir::open(dir.path(), process::user() + 1).is_err());
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let temp = Temp::new();
+        let dir = SocketDir::create(&temp.prefix(), None).expect("made");
+        let link = temp.0.join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).expect("linked");
+        assert!(SocketDir::open(&link, process::user()).is_err());
+    }
+
+    #[test]
+    fn the_last_one_removes_it_with_its_sockets() {
+        let temp = Temp::new();
+        let dir = SocketDir::create(&temp.prefix(), None).expect("made");
+        let other = SocketDir::open(dir.path(), process::user()).expect("entered");
+        drop(UnixListener::bind(dir.path().join("1.00000000")).expect("bound"));
+        assert!(!dir.remove_if_last());
+        assert!(dir.is_there());
+        drop(other);
+        assert!(dir.remove_if_last());
+        assert!(!dir.is_there());
+    }
+
+    #[test]
+    fn what_is_no_socket_is_let_be() {
+        let temp = Temp::new();
+        let dir = SocketDir::create(&temp.prefix(), None).expect("made");
+        fs::write(dir.path().join("file"), b"").expect("written");
+        assert!(dir.remove_if_last());
+        assert!(dir.is_there());
+    }
+
+    #[test]
+    fn one_that_was_removed_is_made_anew() {
+        let temp = Temp::new();
+        let dir = SocketDir::create(&temp.prefix(), None).expect("made");
+        fs::remove_dir(dir.path()).expect("removed");
+        assert!(!dir.is_there());
+        let again = SocketDir::open_or_restore(dir.path()).expect("made anew");
+        assert!(again.is_there() && !dir.is_there());
+    }
+
+    #[test]
+    fn a_check_leaves_nothing() {
+        let temp = Temp::new();
+        check(&temp.prefix()).expect("could be made");
+        assert_eq!(temp.count(), 0);
+        assert!(check(&temp.0.join("missing/sockets").to_string_lossy()).is_err());
+    }
+
+    #[test]
+    fn only_those_that_nobody_uses_are_removed() {
+        let temp = Temp::new();
+        let used = SocketDir::create(&temp.prefix(), None).expect("made");
+        let left = SocketDir::create(&temp.prefix(), None).expect("made").path().to_owned();
+        fs::create_dir(format!("{}.other", temp.prefix())).expect("made");
+        remove_abandoned(&temp.prefix(), &[process::user()]);
+        assert!(used.is_there());
+        assert!(!left.exists());
+        assert_eq!(temp.count(), 2);
+    }
+}

@@ -159,3 +159,66 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::super::request_error::{Own, Silence};
+    use super::*;
+
+    fn head(status: u16, headers: &[(&'static str, &'static str)]) -> Head {
+        let mut response = http::Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        response.body(()).expect("an answer").into_parts().0
+    }
+
+    #[test]
+    fn each_status_is_what_the_table_says() {
+        let of = |status| Answer::of(Ok(head(status, &[])));
+        assert!(matches!(of(200), Answer::Ok));
+        for status in [201, 204, 299] {
+            assert!(matches!(of(status), Answer::OtherSuccess), "{status}");
+        }
+        for status in [300, 302, 399] {
+            assert!(matches!(of(status), Answer::Redirect(_)), "{status}");
+        }
+        for status in [400, 404, 500, 599] {
+            assert!(matches!(of(status), Answer::Failure), "{status}");
+        }
+        assert!(matches!(of(700), Answer::None));
+    }
+
+    #[test]
+    fn a_redirect_has_its_headers() {
+        let headers = [("location", "rtmp://o/live/a"), ("domain", "d")];
+        let Answer::Redirect(to) = Answer::of(Ok(head(302, &headers))) else { panic!("redirect") };
+        assert_eq!(to.location.as_deref(), Some(b"rtmp://o/live/a".as_slice()));
+        assert_eq!(to.domain.as_deref(), Some(b"d".as_slice()));
+    }
+
+    #[test]
+    fn a_header_without_a_value_counts_as_none() {
+        let headers = [("location", ""), ("domain", "")];
+        let Answer::Redirect(to) = Answer::of(Ok(head(302, &headers))) else { panic!("redirect") };
+        assert_eq!((to.location, to.domain), (None, None));
+    }
+
+    #[test]
+    fn a_failure_of_our_own_is_not_the_servers_silence() {
+        let own = [
+            Own::Busy,
+            Own::Connect(io::Error::from(io::ErrorKind::OutOfMemory)),
+            Own::TooLong(100_000),
+        ];
+        for own in own {
+            assert!(matches!(Answer::of(Err(own.into())), Answer::NotAsked));
+        }
+        let silence = [Silence::TimedOut, Silence::Status(StatusCode::CONTINUE)];
+        for silence in silence {
+            assert!(matches!(Answer::of(Err(silence.into())), Answer::None));
+        }
+    }
+}

@@ -120,3 +120,43 @@ impl From<addresses::Error> for RequestError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> io::Error {
+        io::Error::from(io::ErrorKind::AddrNotAvailable)
+    }
+
+    #[test]
+    fn who_could_not_connect_is_told_from_who_was_refused() {
+        let address = ([127, 0, 0, 1], 80).into();
+        let error = addresses::Error::Failed(address, ConnectError::Own(own()));
+        assert!(matches!(RequestError::from(error), RequestError::Own(Own::Connect(_))));
+        let error = addresses::Error::Failed(address, ConnectError::Peer(own()));
+        assert!(matches!(RequestError::from(error), RequestError::Silence(Silence::Connect(_))));
+        let error = addresses::Error::NoAddress;
+        assert!(matches!(RequestError::from(error), RequestError::Silence(Silence::Connect(_))));
+    }
+
+    #[test]
+    fn who_could_not_resolve_is_told_from_a_name_that_is_none() {
+        let error = resolver::Error::Own("no connection");
+        assert!(matches!(RequestError::from(error), RequestError::Own(Own::Connect(_))));
+        for own in [resolver::Error::NoNameServer, resolver::Error::NotAName] {
+            assert!(matches!(RequestError::from(own), RequestError::Own(Own::Resolve(_))));
+        }
+        let error = resolver::Error::Answer("host not found".into());
+        assert!(matches!(RequestError::from(error), RequestError::Silence(Silence::Resolve(_))));
+    }
+
+    #[test]
+    fn the_text_says_whose_failure_it_is() {
+        assert_eq!(RequestError::Left.to_string(), "the client has left");
+        let busy = RequestError::from(Own::Busy).to_string();
+        assert!(busy.starts_with("not asked: "), "{busy}");
+        let silence = RequestError::from(Silence::TimedOut).to_string();
+        assert_eq!(silence, "no answer: timed out");
+    }
+}

@@ -209,9 +209,12 @@ impl Cause {
             | Cause::Subscription(_)
             | Cause::Internal
             | Cause::NotAsked
-            | Cause::Resolve(_, resolver::Error::Own(_))
+            | Cause::Resolve(
+                _,
+                resolver::Error::Own(_) | resolver::Error::NoNameServer | resolver::Error::NotAName,
+            )
             | Cause::Connect(addresses::Error::Failed(_, ConnectError::Own(_))) => EndedBy::Us,
-            Cause::Resolve(..)
+            Cause::Resolve(_, resolver::Error::Answer(_))
             | Cause::Connect(_)
             | Cause::Late(_)
             | Cause::Broken(_)
@@ -321,7 +324,8 @@ mod tests {
             (Cause::NoUrl, EndedBy::Us),
             (Cause::NotAsked, EndedBy::Us),
             (Cause::Resolve("o".into(), resolver::Error::Own("no memory")), EndedBy::Us),
-            (Cause::Resolve("o".into(), resolver::Error::NoNameServer), EndedBy::Network),
+            (Cause::Resolve("o".into(), resolver::Error::NoNameServer), EndedBy::Us),
+            (Cause::Resolve("o".into(), resolver::Error::Answer("none".into())), EndedBy::Network),
             (Cause::Broken(io()), EndedBy::Network),
             (Cause::Late(1), EndedBy::Network),
             (Cause::Closed, EndedBy::Peer),

@@ -73,3 +73,37 @@ fn next_full_at(full_at: u64, now: u64, max: u32) -> Option<u64> {
     let next = full_at.max(now) + each;
     (next <= now + MINUTE_MS).then_some(next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many attempts a connection has, of which each comes `apart` ms after the one before.
+    fn attempts(max: u32, apart: u64, within: u64) -> u32 {
+        let (mut now, mut full_at, mut count) = (1_000_000, 1_000_000, 0);
+        let end = now + within;
+        while now <= end {
+            if let Some(next) = next_full_at(full_at, now, max) {
+                (full_at, count) = (next, count + 1);
+            }
+            now += apart;
+        }
+        count
+    }
+
+    #[test]
+    fn all_attempts_may_come_at_once() {
+        assert_eq!(attempts(30, 1, 100), 30);
+    }
+
+    #[test]
+    fn as_many_more_come_in_a_minute() {
+        assert_eq!(attempts(30, 10, MINUTE_MS), 60);
+        assert_eq!(attempts(1, 10, MINUTE_MS), 2);
+    }
+
+    #[test]
+    fn who_is_slower_than_that_is_never_refused() {
+        assert_eq!(attempts(30, 2000, 10 * MINUTE_MS), 301);
+    }
+}
