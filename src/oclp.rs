@@ -42,7 +42,7 @@ pub fn exit() {
 /// last one, of the end of the stream.
 #[derive(Default)]
 pub struct Admitted {
-    ongoing: Option<Ongoing>,
+    ongoing: Option<Box<Ongoing>>,
     staying: Option<Rc<Staying>>,
 }
 
@@ -95,7 +95,7 @@ async fn admit(
         Ok(ongoing)
     });
     let ongoing = decided.await.unwrap_or(Err(Refusal::Forbidden("the decision failed")))?;
-    Ok(Admitted { ongoing: Some(ongoing), staying: None })
+    Ok(Admitted { ongoing: Some(Box::new(ongoing)), staying: None })
 }
 
 /// play and publish: what an answer does. Let in, the client's updates are sent or not.

@@ -25,7 +25,7 @@ use crate::admission::AdmittedPublisher;
 use crate::conf::{AppConf, Listen, Place, ServerConf};
 use crate::nginx::clock;
 use crate::nginx::connection::{Connection, Handler};
-use crate::nginx::event::Event;
+use crate::nginx::event::{Event, Fired};
 use crate::nginx::log;
 use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
@@ -210,9 +210,8 @@ pub struct Session {
     /// A player has written since the client was seen to take bytes again.
     resumed: Cell<bool>,
     ended: Cell<bool>,
-    resume: Event,
-
-    timer: Event,
+    /// Its timer is armed for the nearest deadline; posted, it goes on with input that waits.
+    event: Event,
     times: timer::Times,
     budget: command::Budget,
     bytes_in: Cell<u64>,
@@ -243,15 +242,15 @@ impl Session {
             return;
         }
         let session = Rc::new_cyclic(|this: &Weak<Session>| {
-            let call = |f: fn(&Rc<Session>)| {
-                let this = this.clone();
-                Event::new(move || {
-                    if let Some(session) = this.upgrade() {
-                        let _end = EndOnPanic(&session);
-                        f(&session);
-                    }
-                })
-            };
+            let own = this.clone();
+            let event = Event::told(move |fired| {
+                let Some(session) = own.upgrade() else { return };
+                let _end = EndOnPanic(&session);
+                match fired {
+                    Fired::Timer => session.tick(),
+                    Fired::Posted => session.read(),
+                }
+            });
             Session {
                 conn,
                 this: this.clone(),
@@ -280,8 +279,7 @@ impl Session {
                 cut_short: Cell::new(None),
                 resumed: Cell::new(false),
                 ended: Cell::new(false),
-                resume: call(Session::read),
-                timer: call(Session::tick),
+                event,
                 times: timer::Times::new(clock::now()),
                 budget: command::Budget::new(clock::now()),
                 bytes_in: Cell::new(0),
@@ -363,7 +361,7 @@ impl Session {
         self.flush();
         if !self.ended.get() {
             if (self.conn.is_ready() || self.backlog.get()) && !self.waits() {
-                self.resume.post_next();
+                self.event.post_next();
             }
             if !self.conn.is_ready() {
                 if let Err(error) = self.conn.await_readable() {
@@ -653,8 +651,7 @@ impl Session {
             self.log_end(&reason);
         }
         // what was begun is cancelled by dropping it
-        self.timer.cancel();
-        self.resume.cancel();
+        self.event.cancel();
         self.decision.take();
         self.ending.take();
         for stream in self.streams.take().take() {
@@ -724,7 +721,7 @@ impl Handler for Session {
             return;
         }
         // what is too much for one turn is read once in each
-        if self.resume.is_posted() {
+        if self.event.is_posted() {
             return;
         }
         // announced nevertheless, it is too much to wait, or the end

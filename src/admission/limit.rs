@@ -35,9 +35,23 @@ thread_local! {
 /// A client's places among those who are counted. Dropped, they are free.
 #[derive(Default)]
 pub struct Places {
-    _application: Option<ClientHold>,
-    _address: [Option<ClientHold>; 2],
-    _name: Option<Rc<Waiting>>,
+    /// Few clients have any.
+    _taken: Option<Box<Taken>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    application: Option<ClientHold>,
+    address: [Option<ClientHold>; 2],
+    name: Option<Rc<Waiting>>,
+}
+
+impl From<Taken> for Places {
+    fn from(taken: Taken) -> Self {
+        let Taken { application, address: [own, both], name } = &taken;
+        let any = application.is_some() || own.is_some() || both.is_some() || name.is_some();
+        Places { _taken: any.then(|| Box::new(taken)) }
+    }
 }
 
 /// A name that an address waits for. It counts until somebody publishes the stream.
@@ -84,7 +98,7 @@ pub fn enter(request: &StreamRequest, kind: Kind) -> Result<Places, Refusal> {
     attempts::spend(request, Attempt::Begin).map_err(|spent| refuse(request, spent.why()))?;
     let (app, server) = (&request.app, request.app.server_id.as_str());
     let Some(who) = request.ip.map(who) else {
-        return Ok(Places { _application: application(request)?, ..Places::default() });
+        return Ok(Taken { application: application(request)?, ..Taken::default() }.into());
     };
     let limits = &app.limit.address;
     let (own, counted) = match kind {
@@ -98,14 +112,15 @@ pub fn enter(request: &StreamRequest, kind: Kind) -> Result<Places, Refusal> {
             None => Err(refuse(request, "the address has as many clients as it may")),
         },
     };
-    Ok(Places {
-        _address: [place(own, counted)?, place(limits.both, Counted::Clients)?],
-        _name: match kind {
+    let taken = Taken {
+        address: [place(own, counted)?, place(limits.both, Counted::Clients)?],
+        name: match kind {
             Kind::Publish => None,
             Kind::Play => name(request, who)?,
         },
-        _application: application(request)?,
-    })
+        application: application(request)?,
+    };
+    Ok(taken.into())
 }
 
 fn application(request: &StreamRequest) -> Result<Option<ClientHold>, Refusal> {

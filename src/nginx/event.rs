@@ -1,7 +1,8 @@
 //! A timer or posted event of nginx's loop that calls a closure and is disarmed when dropped.
 
+use std::cell::UnsafeCell;
 use std::mem;
-use std::ptr::{addr_of_mut, NonNull};
+use std::ptr::addr_of_mut;
 use std::rc::Rc;
 
 use nginx_sys::{
@@ -14,29 +15,41 @@ use crate::nginx::log;
 
 /// An event that the owner arms as a timer, posts to run later in this loop turn, or both.
 ///
-/// nginx holds pointers into it, so it is only reached through this one, and freed when dropped.
-pub struct Event(NonNull<Inner>);
+/// nginx holds pointers into what this owns, in one allocation, which stays in place. It lives on
+/// while the callback runs that drops it.
+pub struct Event(Rc<Inner<dyn Fn(Fired)>>);
+
+/// What an event was armed as when its callback runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fired {
+    Timer,
+    Posted,
+}
 
 #[repr(C)]
-struct Inner {
+struct Inner<F: ?Sized> {
     // nginx's debug log reads the fd of the connection at event.data: this is one without a socket
     ident: [usize; 4],
-    event: ngx_event_t,
-    callback: Rc<dyn Fn()>,
+    event: UnsafeCell<ngx_event_t>,
+    callback: F,
 }
 
 impl Event {
     /// An idle event that will call `callback`. A timer armed on it keeps a worker from leaving.
     pub fn new(callback: impl Fn() + 'static) -> Self {
+        Event::told(move |_| callback())
+    }
+
+    /// The same for one that is armed both ways: `callback` is told which one it was.
+    pub fn told<F: Fn(Fired) + 'static>(callback: F) -> Self {
         // SAFETY: ngx_event_t is a C struct for which all zeroes is the idle state.
         let mut event: ngx_event_t = unsafe { mem::zeroed() };
-        event.handler = Some(run);
+        event.handler = Some(run::<F>);
         event.log = log::cycle().as_ptr();
-        let callback = Rc::new(callback);
-        let inner = Inner { ident: [0, 0, 0, usize::MAX], event, callback };
-        let inner = NonNull::from(Box::leak(Box::new(inner)));
+        let event = UnsafeCell::new(event);
+        let inner = Rc::new(Inner { ident: [0, 0, 0, usize::MAX], event, callback });
         // SAFETY: `inner` was just made, and nobody else knows it.
-        unsafe { (*inner.as_ptr()).event.data = inner.as_ptr().cast() };
+        unsafe { (*inner.event.get()).data = Rc::as_ptr(&inner).cast_mut().cast() };
         Event(inner)
     }
 
@@ -94,26 +107,25 @@ impl Event {
     /// The event inside: it stays in place and allocated until `self` is dropped, and nginx only
     /// touches it from this thread.
     fn event(&self) -> *mut ngx_event_t {
-        // SAFETY: the pointer is live until `self` is dropped.
-        unsafe { addr_of_mut!((*self.0.as_ptr()).event) }
+        self.0.event.get()
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
         self.cancel();
-        // SAFETY: leaked by `new`, and nginx does not know it any more.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
-extern "C" fn run(ev: *mut ngx_event_t) {
-    // SAFETY: `ev` is the event of a live Inner (drop disarms it), and data points to that Inner.
-    // The callback is cloned first, since it may drop the event it belongs to.
-    let callback = unsafe {
-        let inner: *mut Inner = (*ev).data.cast();
+extern "C" fn run<F: Fn(Fired) + 'static>(ev: *mut ngx_event_t) {
+    // SAFETY: `ev` is the event of a live Inner (drop disarms it), and data points to that Inner,
+    // in an Rc. That is held meanwhile, since the callback may drop the event it belongs to.
+    let (inner, fired) = unsafe {
+        let inner: *const Inner<F> = (*ev).data.cast();
+        let fired = if (*ev).timedout() != 0 { Fired::Timer } else { Fired::Posted };
         (*ev).set_timedout(0);
-        (*inner).callback.clone()
+        Rc::increment_strong_count(inner);
+        (Rc::from_raw(inner), fired)
     };
-    guard("an event", move || callback());
+    guard("an event", move || (inner.callback)(fired));
 }

@@ -20,8 +20,8 @@ use crate::nginx::listening::AcceptHandler;
 use crate::nginx::sys::{NGX_CONF_ERROR, NGX_NO_RESOLVER};
 
 /// nginx takes a pool of this size for each connection: its address, its text and a log fit, and a
-/// thousand players cost half a megabyte.
-const CONNECTION_POOL_SIZE: usize = 512;
+/// thousand players cost a quarter of a megabyte. With TLS it takes a second one.
+const CONNECTION_POOL_SIZE: usize = 256;
 
 /// Why something cannot be had of the parser.
 #[derive(Debug)]

@@ -110,7 +110,7 @@ impl Session {
         let now = clock::now();
         let nearest = self.deadlines().into_iter().map(|(at, _)| at).min().unwrap_or(NEVER);
         let nearest = nearest.max(self.times.not_before.get());
-        self.timer.set_timer(nearest.saturating_sub(now).min(IDLE_MS));
+        self.event.set_timer(nearest.saturating_sub(now).min(IDLE_MS));
     }
 
     /// The client has left a stream, or was refused: if it has no other, it waits for a command.
