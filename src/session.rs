@@ -31,6 +31,7 @@ use crate::nginx::proxy_protocol::{self, Proxied};
 use crate::nginx::random;
 use crate::nginx::share::{self, Share, READS_A_TURN};
 use crate::nginx::task::Task;
+use crate::registry;
 use crate::stream_request::{join, StreamRequest, MAX_NAME};
 use streams::{MessageStream, MessageStreams, Role};
 
@@ -587,14 +588,14 @@ impl Session {
             return Err("the name is too long");
         }
         stream.app.replace(Some(conf.clone()));
+        let server = client.server.id.as_str().into();
+        let key = Key { server, app: app.into(), name: name.into() };
+        // the stream's own, which all of its players share
+        let key = registry::find(&key).map_or(key, |stream| stream.key().clone());
         let stream_request = Rc::new(StreamRequest {
             server: client.server.clone(),
             app: conf,
-            key: Key {
-                server: client.server.id.as_str().into(),
-                app: app.into(),
-                name: name.into(),
-            },
+            key,
             domain: client.domain.clone(),
             args,
             remote_addr: self.peer.borrow().addr.clone(),

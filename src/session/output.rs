@@ -9,6 +9,7 @@ use std::io;
 use std::rc::Rc;
 
 use live::{Data, Direct, End, Framing, Sink};
+use rtmp_protocol::renumber::Renumber;
 
 use super::streams::{MessageStream, Role, Viewer};
 use super::{Reason, Session};
@@ -200,6 +201,8 @@ impl MessageStream {
         let stream = session.streams.borrow().get(self.id).cloned();
         let told = task::spawn(async move {
             if let Some(stream) = stream {
+                // what has ended is not to be held any longer
+                stream.telling.take();
                 tell(&session, &stream);
             }
         });
@@ -219,7 +222,7 @@ impl MessageStream {
                 return Ok(sent);
             }
             let mut taken = bytes.clone();
-            renumber.clone().pass(&mut bytes);
+            Renumber::clone(renumber).pass(&mut bytes);
             let parts = [io::IoSlice::new(&bytes)];
             let n = match session.write(Data { parts: &parts, blocks: &[None] }) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && sent > 0 => {

@@ -56,7 +56,7 @@ pub(super) struct MessageStream {
     pub unfed: Cell<Option<u64>>,
     /// What is sent to a player has the id of the first message stream, which all players share;
     /// on another one it is changed on its way.
-    pub renumber: RefCell<Option<Renumber>>,
+    pub renumber: RefCell<Option<Box<Renumber>>>,
 }
 
 impl MessageStream {
@@ -73,7 +73,9 @@ impl MessageStream {
             telling: RefCell::default(),
             media: Cell::new(None),
             unfed: Cell::new(None),
-            renumber: RefCell::new((id != STREAM_ID).then(|| Renumber::new(id, chunk_size))),
+            renumber: RefCell::new(
+                (id != STREAM_ID).then(|| Box::new(Renumber::new(id, chunk_size))),
+            ),
         })
     }
 
@@ -152,6 +154,8 @@ impl MessageStreams {
         }
         let id = (STREAM_ID..).find(|id| self.iter().all(|stream| !stream.is(*id)))?;
         let stream = MessageStream::new(session, id);
+        // most clients need one
+        self.0.reserve_exact(1);
         self.0.push(stream.clone());
         Some(stream)
     }
