@@ -471,7 +471,7 @@ impl Session {
     fn received(&self, n: u64) {
         self.bytes_in.set(self.bytes_in.get() + n);
         if n > 0 {
-            self.times.active(clock::now());
+            self.heard(clock::now());
         }
         self.acknowledge();
     }

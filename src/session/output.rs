@@ -176,7 +176,7 @@ impl Session {
         let now = clock::now();
         match self.conn.writev(data.parts) {
             Ok(n) => {
-                self.times.active(now);
+                self.taken(now);
                 // progress, if not the end of it: `timeout` counts from the last byte taken
                 match n == data.parts.iter().map(|part| part.len()).sum::<usize>() {
                     true => self.times.unblocked(),

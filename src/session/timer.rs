@@ -53,12 +53,22 @@ impl Times {
         self.accepted
     }
 
-    /// Bytes came from or went to the client.
-    pub fn active(&self, now: u64) {
+    /// Bytes came from the client. True if that answers a ping: another deadline is the nearest then.
+    #[must_use]
+    fn heard(&self, now: u64) -> bool {
         self.active.set(self.active.get().max(now));
-        if self.pinged.get().is_some_and(|pinged| pinged <= now) {
+        self.pinged.take().is_some()
+    }
+
+    /// The client took bytes. True if that answers a ping, which its own bytes do not.
+    #[must_use]
+    fn taken(&self, now: u64) -> bool {
+        self.active.set(self.active.get().max(now));
+        let answered = self.pinged.get().is_some_and(|pinged| pinged < now);
+        if answered {
             self.pinged.set(None);
         }
+        answered
     }
 
     /// The client does not take what is sent, from now on.
@@ -102,6 +112,20 @@ impl Times {
 }
 
 impl Session {
+    /// Bytes came from the client.
+    pub(super) fn heard(&self, now: u64) {
+        if self.times.heard(now) {
+            self.arm_timer();
+        }
+    }
+
+    /// The client took bytes.
+    pub(super) fn taken(&self, now: u64) {
+        if self.times.taken(now) {
+            self.arm_timer();
+        }
+    }
+
     /// Arms the timer for the nearest deadline.
     pub(super) fn arm_timer(&self) {
         if self.ended.get() {
@@ -178,7 +202,7 @@ impl Session {
         let now = clock::now();
         for stream in self.streams.borrow().iter() {
             if let Role::Player(Viewer { subscription, .. }) = &*stream.role.borrow() {
-                subscription.written().into_iter().for_each(|at| self.times.active(at));
+                subscription.written().into_iter().for_each(|at| self.taken(at));
             }
         }
         // one that is being decided about may be about to get a stream

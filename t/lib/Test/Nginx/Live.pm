@@ -18,8 +18,8 @@ use Test::Nginx::RTMP;
 # lines for the server and the application block.
 sub live_run {
 	my ($t, %options) = @_;
-	my ($server, $app) = @options{qw/ server app /};
-	$_ //= '' for $server, $app;
+	my ($server, $app, $rtmp) = @options{qw/ server app rtmp /};
+	$_ //= '' for $server, $app, $rtmp;
 
 	$t->write_file_expand('nginx.conf', <<"EOC");
 
@@ -45,6 +45,8 @@ rtmp {
             $app
         }
     }
+
+    $rtmp
 }
 
 EOC
