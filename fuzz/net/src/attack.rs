@@ -3,25 +3,27 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::node::Ports;
+use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode};
+
+use crate::inner;
+use crate::node::Target;
 use crate::plan::{End, Plan, To};
 
 /// A write or a read takes no longer: nginx may have stopped reading.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-pub fn carry_out(plan: &Plan, ports: &Ports, sockets: PathBuf) {
+pub fn carry_out(plan: &Plan, target: &Target) {
+    let ports = &target.ports;
     let port = match plan.to {
         To::Rtmp => ports.rtmp,
         To::Proxied => ports.proxied,
         To::Http => ports.http,
         To::Http2 => ports.http2,
-        To::Inner => return inner(plan, &sockets),
+        To::Https | To::Raw => ports.https,
+        To::Inner => return inner::attack(plan.talk, &plan.pieces, target),
     };
     let Ok(socket) = TcpStream::connect(("127.0.0.1", port)) else {
         // between two workers there may be nobody to take it
@@ -29,7 +31,56 @@ pub fn carry_out(plan: &Plan, ports: &Ports, sockets: PathBuf) {
     };
     let _ = socket.set_nodelay(true);
     // what is refused or broken off is no matter
-    let _ = tcp(plan, &socket);
+    let _ = match plan.to {
+        To::Https => tls(plan, socket),
+        _ => tcp(plan, &socket),
+    };
+}
+
+/// Sends the pieces as records, one each.
+fn tls(plan: &Plan, socket: TcpStream) -> io::Result<()> {
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut connector = SslConnector::builder(SslMethod::tls_client())?;
+    connector.set_verify(SslVerifyMode::NONE);
+    if plan.http2 {
+        connector.set_alpn_protos(b"\x02h2")?;
+    }
+    let connector = connector.build();
+    let mut stream = connector.connect("localhost", socket).map_err(io::Error::other)?;
+    for piece in &plan.pieces {
+        stream.write_all(piece)?;
+        if plan.pause > 0 {
+            thread::sleep(Duration::from_millis(plan.pause));
+        }
+        if plan.reads {
+            read_some(&mut stream, Duration::from_millis(1));
+        }
+    }
+    let linger = Duration::from_millis(plan.linger.max(1));
+    match plan.end {
+        // without a word of TLS
+        End::Close => (),
+        End::Reset => reset(stream.get_ref()),
+        End::HalfClose => {
+            stream.shutdown().map_err(io::Error::other)?;
+            read_some(&mut stream, linger);
+        }
+        End::Hang => thread::sleep(linger),
+    }
+    Ok(())
+}
+
+fn read_some(stream: &mut SslStream<TcpStream>, time: Duration) {
+    let mut buffer = [0; 65536];
+    if stream.get_ref().set_read_timeout(Some(time)).is_ok() {
+        for _ in 0..64 {
+            match stream.read(&mut buffer) {
+                Ok(1..) => (),
+                _ => break,
+            }
+        }
+    }
 }
 
 fn tcp(plan: &Plan, mut socket: &TcpStream) -> io::Result<()> {
@@ -86,37 +137,4 @@ fn reset(socket: &TcpStream) {
             size_of_val(&linger) as libc::socklen_t,
         );
     }
-}
-
-/// To every socket that there is: to those of streams as a connection, to those of datagrams as one each.
-fn inner(plan: &Plan, sockets: &Path) {
-    for path in found(sockets) {
-        if let Ok(mut socket) = UnixStream::connect(&path) {
-            let _ = socket.set_write_timeout(Some(PATIENCE));
-            let _ = socket.set_read_timeout(Some(Duration::from_millis(plan.linger.max(1))));
-            for piece in &plan.pieces {
-                let _ = socket.write_all(piece);
-            }
-            let _ = socket.read(&mut [0; 65536]);
-        } else if let Ok(socket) = UnixDatagram::unbound() {
-            let _ = socket.set_write_timeout(Some(PATIENCE));
-            for piece in &plan.pieces {
-                let _ = socket.send_to(piece, &path);
-            }
-        }
-    }
-}
-
-/// Sockets below a directory, two levels deep.
-fn found(dir: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_socket() {
-            all.push(entry.path());
-        } else if kind.is_dir() {
-            all.extend(found(&entry.path()));
-        }
-    }
-    all
 }

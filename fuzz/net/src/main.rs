@@ -6,6 +6,7 @@
 mod attack;
 mod hostile;
 mod http;
+mod inner;
 mod mutate;
 mod node;
 mod plan;
@@ -94,44 +95,40 @@ fn run(args: &Args) -> anyhow::Result<Verdict> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("seed {seed}");
     let hostile = hostile::start(seed).context("hostile servers")?;
-    let ports = Ports::free(hostile)?;
-    let mut node = Node::start(&args.nginx, &args.module, ports, args.keep)?;
+    let (near, far) = (Ports::free(hostile)?, Ports::free(hostile)?);
+    let start = |ports, other| Node::start(&args.nginx, &args.module, ports, other, args.keep);
+    let mut nodes = [start(near, far)?, start(far, near)?];
     let stop = Arc::new(AtomicBool::new(false));
-    let witness = Witness::start(ports.rtmp, Arc::clone(&stop));
+    let witness = Witness::start(near.rtmp, Arc::clone(&stop));
     witness.wait_for_picture(Duration::from_secs(30)).context("the watched stream")?;
 
     if let Some(number) = args.only {
         let plan = Plan::new(seed, number);
         println!("{plan}");
-        attack::carry_out(&plan, &ports, node.sockets());
+        attack::carry_out(&plan, &nodes[usize::from(plan.far)].target());
         thread::sleep(Duration::from_secs(1));
     } else {
-        storm(args, seed, &mut node, &witness, &ports, &stop);
+        storm(args, seed, &mut nodes, &witness, &stop);
     }
-    let verdict = Verdict::of(&mut node, &witness, args.max_gap);
+    let verdict = Verdict::of(&mut nodes, &witness, args.max_gap);
     stop.store(true, Ordering::Relaxed);
     Ok(verdict)
 }
 
 /// Attacks until the time is over.
-fn storm(
-    args: &Args,
-    seed: u64,
-    node: &mut Node,
-    witness: &Witness,
-    ports: &Ports,
-    stop: &AtomicBool,
-) {
+fn storm(args: &Args, seed: u64, nodes: &mut [Node; 2], witness: &Witness, stop: &AtomicBool) {
     let (next, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let (begin, length) = (Instant::now(), Duration::from_secs(args.seconds));
-    let sockets = node.sockets();
+    // the secret stays over reloads
+    let targets = [nodes[0].target(), nodes[1].target()];
     let mut random = fastrand::Rng::with_seed(seed);
     thread::scope(|scope| {
         for _ in 0..args.attackers {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    attack::carry_out(&Plan::new(seed, number), ports, sockets.clone());
+                    let plan = Plan::new(seed, number);
+                    attack::carry_out(&plan, &targets[usize::from(plan.far)]);
                 }
             });
         }
@@ -139,25 +136,26 @@ fn storm(
         while begin.elapsed() < length && !stop.load(Ordering::Relaxed) {
             thread::sleep(LOOK.min(length));
             if begin.elapsed() > length.mul_f64(WARM) {
-                node.look();
+                nodes.iter_mut().for_each(Node::look);
             }
             if !args.calm && disturbed.elapsed() > DISTURB.mul_f64(0.5 + random.f64()) {
                 disturbed = Instant::now();
                 witness.expect_disturbance();
-                if random.u8(..3) == 0 {
-                    node.kill_a_worker(&mut random);
-                } else {
-                    node.reload();
+                let far = usize::from(random.u8(..3) == 0);
+                match (random.u8(..4), &targets[far].secret) {
+                    (0, _) => nodes[far].kill_a_worker(&mut random),
+                    (1, Some(secret)) => inner::usurp(&targets[far].sockets, secret, &mut random),
+                    _ => nodes[far].reload(),
                 }
             }
-            if !node.is_alive() {
+            if !nodes.iter_mut().all(Node::is_alive) {
                 break;
             }
             eprint!(
                 "\r{:4} s, {} attacks, {}, {} ",
                 begin.elapsed().as_secs(),
                 next.load(Ordering::Relaxed),
-                node.state(),
+                nodes[0].state(),
                 witness.state()
             );
         }

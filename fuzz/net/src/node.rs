@@ -8,6 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context};
+use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::x509::{X509NameBuilder, X509};
+
+use crate::inner;
 
 /// How long nginx may take to start under a sanitizer.
 const START: Duration = Duration::from_secs(60);
@@ -21,6 +28,8 @@ pub struct Ports {
     pub http: u16,
     /// HTTP/2 without TLS.
     pub http2: u16,
+    /// Both, with TLS.
+    pub https: u16,
     /// Answers callbacks and pulls, and takes pushes, as it likes.
     pub hostile: u16,
 }
@@ -34,12 +43,30 @@ impl Ports {
             held.push(listener);
             Ok(port)
         };
-        Ok(Self { rtmp: port()?, proxied: port()?, http: port()?, http2: port()?, hostile })
+        Ok(Self {
+            rtmp: port()?,
+            proxied: port()?,
+            http: port()?,
+            http2: port()?,
+            https: port()?,
+            hostile,
+        })
     }
+}
+
+/// What attacks need to know of a node.
+#[derive(Clone)]
+pub struct Target {
+    pub ports: Ports,
+    /// Where sockets between workers may be.
+    pub sockets: PathBuf,
+    /// What its workers prove to know.
+    pub secret: Option<Vec<u8>>,
 }
 
 /// See the module.
 pub struct Node {
+    ports: Ports,
     dir: PathBuf,
     keep: bool,
     master: Child,
@@ -52,12 +79,21 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(nginx: &Path, module: &Path, ports: Ports, keep: bool) -> anyhow::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("net-fuzz-{}", std::process::id()));
+    /// Starts a node that pulls from the one at the ports `other`, and is pulled from by it.
+    pub fn start(
+        nginx: &Path,
+        module: &Path,
+        ports: Ports,
+        other: Ports,
+        keep: bool,
+    ) -> anyhow::Result<Self> {
+        let name = format!("net-fuzz-{}-{}", std::process::id(), ports.rtmp);
+        let dir = std::env::temp_dir().join(name);
         fs::create_dir_all(dir.join("logs"))?;
         fs::create_dir_all(dir.join("sockets"))?;
         let module = module.canonicalize().context("--module")?;
-        fs::write(dir.join("nginx.conf"), configuration(&dir, &module, ports))?;
+        fs::write(dir.join("nginx.conf"), configuration(&dir, &module, ports, other))?;
+        certificate(&dir).context("a certificate")?;
         let log = dir.join("sanitizer");
         let master = Command::new(nginx)
             .arg("-p")
@@ -75,7 +111,7 @@ impl Node {
             .spawn()
             .with_context(|| nginx.display().to_string())?;
         let (memory, files) = (Vec::new(), Vec::new());
-        let mut node = Self { dir, keep, master, killed: 0, memory, files };
+        let mut node = Self { ports, dir, keep, master, killed: 0, memory, files };
         let began = Instant::now();
         while node.workers().len() < 2 {
             if began.elapsed() > START || !node.is_alive() {
@@ -97,9 +133,12 @@ impl Node {
         children.unwrap_or_default().split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
-    /// Where sockets between workers may be.
-    pub fn sockets(&self) -> PathBuf {
-        self.dir.join("sockets")
+    pub fn target(&self) -> Target {
+        Target {
+            ports: self.ports,
+            sockets: self.dir.join("sockets"),
+            secret: inner::secret(self.master.id()),
+        }
     }
 
     pub fn reload(&self) {
@@ -185,8 +224,29 @@ fn files(pid: i32) -> u64 {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |dir| dir.count() as u64)
 }
 
-fn configuration(dir: &Path, module: &Path, ports: Ports) -> String {
-    let Ports { rtmp, proxied, http, http2, hostile } = ports;
+/// A certificate that signs itself, and its key.
+fn certificate(dir: &Path) -> anyhow::Result<()> {
+    let key = PKey::from_rsa(Rsa::generate(2048)?)?;
+    let mut name = X509NameBuilder::new()?;
+    name.append_entry_by_text("CN", "localhost")?;
+    let name = name.build();
+    let mut certificate = X509::builder()?;
+    certificate.set_version(2)?;
+    certificate.set_subject_name(&name)?;
+    certificate.set_issuer_name(&name)?;
+    certificate.set_pubkey(&key)?;
+    let (from, to) = (Asn1Time::days_from_now(0)?, Asn1Time::days_from_now(2)?);
+    certificate.set_not_before(&from)?;
+    certificate.set_not_after(&to)?;
+    certificate.sign(&key, MessageDigest::sha256())?;
+    fs::write(dir.join("localhost.crt"), certificate.build().to_pem()?)?;
+    fs::write(dir.join("localhost.key"), key.private_key_to_pem_pkcs8()?)?;
+    Ok(())
+}
+
+fn configuration(dir: &Path, module: &Path, ports: Ports, other: Ports) -> String {
+    let Ports { rtmp, proxied, http, http2, https, hostile } = ports;
+    let (far, farh) = (other.rtmp, other.http);
     let (dir, module) = (dir.display(), module.display());
     // SAFETY: has no conditions.
     let user = if unsafe { libc::geteuid() } == 0 { "user root;" } else { "" };
@@ -245,6 +305,21 @@ rtmp {{
             live on;
             pull http://127.0.0.1:{hostile}/x;
         }}
+        application ring {{
+            live on;
+            pull rtmp://127.0.0.1:{far}/ring;
+        }}
+        application ringh {{
+            live on;
+            idle_streams off;
+            pull http://127.0.0.1:{farh}/ringh rtmp://127.0.0.1:{far}/ring;
+        }}
+        application mutual {{
+            live on;
+            cache_time 1s;
+            push rtmp://127.0.0.1:{far}/mutual;
+            pull rtmp://127.0.0.1:{far}/watched name=s;
+        }}
         application out {{
             live on;
             out_queue 1s;
@@ -273,6 +348,9 @@ http {{
     server {{
         listen 127.0.0.1:{http};
         listen 127.0.0.1:{http2} http2;
+        listen 127.0.0.1:{https} ssl http2;
+        ssl_certificate {dir}/localhost.crt;
+        ssl_certificate_key {dir}/localhost.key;
         location / {{
             flv_live {rtmp};
         }}

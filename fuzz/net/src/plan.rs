@@ -4,6 +4,7 @@ use std::fmt;
 
 use fastrand::Rng;
 
+use crate::inner::{Proof, Talk};
 use crate::{http, mutate, rtmp};
 
 /// Where an attack goes.
@@ -13,6 +14,10 @@ pub enum To {
     Proxied,
     Http,
     Http2,
+    /// By TLS, HTTP/1 and 2.
+    Https,
+    /// The port of TLS, without TLS.
+    Raw,
     /// A socket between workers: a stream's, or one of datagrams.
     Inner,
 }
@@ -33,6 +38,12 @@ pub struct Plan {
     number: u64,
     pub to: To,
     pub pieces: Vec<Vec<u8>>,
+    /// What is offered by TLS.
+    pub http2: bool,
+    /// How it goes on with a worker's socket.
+    pub talk: Talk,
+    /// Which of the two nodes.
+    pub far: bool,
     /// Pauses between pieces, in milliseconds.
     pub pause: u64,
     /// Whether what comes is read meanwhile.
@@ -42,15 +53,30 @@ pub struct Plan {
     pub linger: u64,
 }
 
-const APPS: [&str; 8] = ["live", "asked", "meta", "edge", "edgeh", "out", "any/thing", "watched"];
+const APPS: [&str; 11] = [
+    "live",
+    "asked",
+    "meta",
+    "edge",
+    "edgeh",
+    "out",
+    "any/thing",
+    "watched",
+    "ring",
+    "ringh",
+    "mutual",
+];
 /// The watched stream is `s` of `watched`: it may be played, and nobody may take it.
 const NAMES: [&str; 8] = ["a", "b", "s", "c?x=1&pubpri=3", "d e", "%41", "", "x/y.flv"];
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 12] = [
     "/watched/s.flv",
     "/live/a.flv",
     "/asked/a",
     "/edge/a.flv",
     "/edgeh/b",
+    "/ring/a",
+    "/ringh/a",
+    "/mutual/a",
     "/slow/watched/s",
     "/gz/watched/s.flv",
     "/any/thing/%41?a=b",
@@ -63,13 +89,21 @@ impl Plan {
         let app = random.choice(APPS).unwrap_or("live");
         let name = random.choice(NAMES).unwrap_or("a");
         let path = random.choice(PATHS).unwrap_or("/");
-        let (to, mut steps) = match random.u8(..16) {
+        let mut http2 = false;
+        let (to, mut steps) = match random.u8(..21) {
             0..5 => (To::Rtmp, publishers(random, app, name)),
             5..9 => (To::Rtmp, rtmp::player(random, app.as_bytes(), name.as_bytes())),
             9 => (To::Proxied, proxied(random)),
             10 | 11 => (To::Http, http::requests(random, path)),
             12 => (To::Http, http::websocket(random, path)),
             13 | 14 => (To::Http2, http::http2(random, path)),
+            15 => (To::Https, http::requests(random, path)),
+            16 => (To::Https, http::websocket(random, path)),
+            17 => {
+                http2 = true;
+                (To::Https, http::http2(random, path))
+            }
+            18 => (To::Raw, raw(random)),
             _ => (To::Inner, inner(random)),
         };
         if random.u8(..4) != 0 {
@@ -84,6 +118,9 @@ impl Plan {
             number,
             to,
             pieces,
+            http2,
+            talk: Talk::new(random),
+            far: random.u8(..4) == 0,
             pause: if random.u8(..4) == 0 { random.u64(1..8) } else { 0 },
             reads: random.u8(..4) != 0,
             end: end.unwrap_or(End::Close),
@@ -114,7 +151,14 @@ fn proxied(random: &mut Rng) -> Vec<Vec<u8>> {
     steps
 }
 
-/// What a worker might ask another one for, and noise.
+/// A handshake of TLS that breaks off or goes wrong: a record, and what a ClientHello begins with.
+fn raw(random: &mut Rng) -> Vec<Vec<u8>> {
+    let mut hello = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03".to_vec();
+    hello.extend((0..random.usize(..300)).map(|_| random.u8(..)));
+    vec![hello, b"\x15\x03\x03\x00\x02\x02\x28".to_vec()]
+}
+
+/// What a worker of an older version might ask another one for, and noise.
 fn inner(random: &mut Rng) -> Vec<Vec<u8>> {
     let mut key = Vec::new();
     for part in ["0", "watched", "s"] {
@@ -144,9 +188,16 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "attack {} on {:?}, {} ms between pieces, then {:?}",
-            self.number, self.to, self.pause, self.end
+            "attack {} on {:?} of the {} node, {} ms between pieces, then {:?}",
+            self.number,
+            self.to,
+            if self.far { "far" } else { "near" },
+            self.pause,
+            self.end
         )?;
+        if self.to == To::Inner && self.talk.proof != Proof::None {
+            return writeln!(f, "  {:?}", self.talk);
+        }
         for piece in &self.pieces {
             writeln!(
                 f,

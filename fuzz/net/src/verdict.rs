@@ -4,6 +4,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::inner;
 use crate::node::Node;
 use crate::witness::Witness;
 
@@ -21,14 +22,21 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub fn of(node: &mut Node, witness: &Witness, max_gap: Option<u64>) -> Self {
+    pub fn of(nodes: &mut [Node], witness: &Witness, max_gap: Option<u64>) -> Self {
         let mut verdict = Self { findings: Vec::new(), figures: Vec::new() };
-        if !node.is_alive() {
-            verdict.find("the master has ended".to_owned());
+        for node in nodes.iter_mut() {
+            if !node.is_alive() {
+                verdict.find("the master has ended".to_owned());
+            }
+            verdict.connections(node);
+            verdict.log(node);
+            verdict.memory(node);
         }
-        verdict.connections(node);
-        verdict.log(node);
-        verdict.memory(node);
+        let (fed, fooled) = inner::fed();
+        verdict.figure(format!("{fed} pulls over workers' sockets were answered"));
+        if fooled > 0 {
+            verdict.find(format!("{fooled} of them without a right proof"));
+        }
         let gap = witness.gap().as_millis();
         verdict
             .figure(format!("watched stream: {} frames, longest gap {gap} ms", witness.frames()));
@@ -38,13 +46,18 @@ impl Verdict {
         if witness.lost() > 0 {
             verdict.find(format!("its clients were lost {} times", witness.lost()));
         }
-        let reports = node.reports();
-        if !reports.is_empty() {
-            verdict.find(reports);
+        for node in nodes.iter() {
+            let reports = node.reports();
+            if !reports.is_empty() {
+                verdict.find(reports);
+            }
         }
         if !verdict.is_clean() {
-            node.keep();
-            verdict.figure(format!("configuration and logs are in {}", node.directory().display()));
+            for node in nodes.iter_mut() {
+                node.keep();
+                let directory = node.directory().display();
+                verdict.figure(format!("configuration and logs are in {directory}"));
+            }
         }
         verdict
     }
@@ -100,7 +113,9 @@ impl Verdict {
     }
 
     fn memory(&mut self, node: &Node) {
-        let (Some(first), Some(last)) = (node.memory.first(), node.memory.last()) else { return };
+        let (Some(first), Some(last)) = (node.memory.first(), node.memory.last()) else {
+            return;
+        };
         let least = |part: &[u64]| part.iter().copied().min().unwrap_or(0);
         let half = node.memory.len() / 2;
         let (before, after) = (least(&node.memory[..half]), least(&node.memory[half..]));
