@@ -1,7 +1,6 @@
 //! Messages and commands of a client, in RTMP's order: connect, createStream, then publish or play
 //! on each message stream.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use live::{Kind, Media};
@@ -10,39 +9,12 @@ use rtmp_protocol::chunk::Message;
 use rtmp_protocol::command::{self, Command, Connect};
 use rtmp_protocol::message::{self, AggregateError};
 
-use super::streams::{MessageStream, Role};
-use super::{Client, Flow, Reason, Session};
+use super::budget::COMMAND_BURST;
+use super::state::{Client, Flow, MessageStream, Reason, Role, Session};
 use crate::conf::ServerConf;
 use crate::nginx::clock;
 use crate::nginx::log;
 use crate::stream_request::{find_by_domain, Name, MAX_NAME};
-
-/// A client may send this many commands at once...
-const COMMAND_BURST: u64 = 512;
-/// ...and so many per second in the long run; a player that seeks and pauses sends one or two.
-const COMMANDS_A_SECOND: u64 = 16;
-
-/// Commands a client may still send.
-pub(super) struct Budget {
-    left: Cell<u64>,
-    filled: Cell<u64>,
-}
-
-impl Budget {
-    pub fn new(now: u64) -> Self {
-        Budget { left: Cell::new(COMMAND_BURST), filled: Cell::new(now) }
-    }
-
-    fn take(&self, now: u64) -> bool {
-        let earned = now.saturating_sub(self.filled.get()) * COMMANDS_A_SECOND / 1000;
-        if earned > 0 {
-            self.filled.set(now);
-        }
-        let left = (self.left.get() + earned).min(COMMAND_BURST);
-        self.left.set(left.saturating_sub(1));
-        left > 0
-    }
-}
 
 /// The host of a tcUrl, without user and port.
 fn host(tc_url: &[u8]) -> &[u8] {

@@ -1,18 +1,8 @@
 //! Protocol control: acknowledgements and user control messages.
 
-use std::cell::Cell;
-
 use rtmp_protocol::message::{self, UserControl};
 
-use super::Session;
-
-/// What was received and acknowledged.
-#[derive(Default)]
-pub(super) struct Acks {
-    /// The client wants an acknowledgement after so many bytes; 0 = never.
-    window: Cell<u32>,
-    acknowledged: Cell<u64>,
-}
+use super::state::Session;
 
 impl Session {
     /// Acknowledges what came, when the client's window is over: at most once a read, whatever the

@@ -11,8 +11,7 @@ use std::rc::Rc;
 use live::{Data, Direct, End, Framing, Sink};
 use rtmp_protocol::renumber::Renumber;
 
-use super::streams::{MessageStream, Role, Viewer};
-use super::{Reason, Session};
+use super::state::{MessageStream, Reason, Role, Session, Viewer};
 use crate::nginx::clock;
 use crate::nginx::task;
 use crate::stream_request::STREAM_ID;

@@ -8,8 +8,7 @@ use rtmp_protocol::command::Command;
 use rtmp_protocol::message;
 
 use super::command::without_query;
-use super::streams::{MessageStream, Role, Viewer};
-use super::{Flow, Session};
+use super::state::{Flow, MessageStream, Role, Session, Viewer};
 use crate::admission::{self, AdmittedPlayer};
 use crate::nginx::clock;
 use crate::stream_request::{Name, Refusal, StreamRequest};

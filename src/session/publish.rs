@@ -6,8 +6,8 @@ use live::Source;
 use rtmp_protocol::command::Command;
 
 use super::command::without_query;
-use super::streams::{MessageStream, Role};
-use super::{Flow, Session};
+use super::end::EndOnPanic;
+use super::state::{Flow, MessageStream, Role, Session};
 use crate::admission::{self, AdmittedPublisher};
 use crate::nginx::clock;
 use crate::nginx::log;
@@ -79,7 +79,7 @@ impl Session {
     ) {
         let session = self.clone();
         let task = task::spawn(async move {
-            let _end = super::EndOnPanic(&session);
+            let _end = EndOnPanic(&session);
             decision.await;
             if !session.ended.get() {
                 session.decision.take();
@@ -101,7 +101,7 @@ impl Source for MessageStream {
 
     fn collect(&self) {
         if let Some(session) = self.session() {
-            let _end = super::EndOnPanic(&session);
+            let _end = EndOnPanic(&session);
             session.collect();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Client, Session};
+use super::state::{Client, Session};
 use crate::nginx::clock;
 use crate::variables::{self, Var, Vars};
 
