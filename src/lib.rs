@@ -24,7 +24,6 @@ mod nginx;
 mod oclp;
 mod registry;
 mod relay;
-#[allow(clippy::indexing_slicing)]
 mod session;
 mod stream_request;
 mod variables;

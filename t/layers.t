@@ -48,6 +48,7 @@ my %cases = (
 	'tests within a file' => ['src/conf/limit.rs', "#[cfg(test)]\nmod tests { use super::*; }"],
 	'another crate of the same name' => ['src/nginx.rs', 'use ::conf::f; use std::conf::g;'],
 	'a file with the name of a root' => ['src/conf/main.rs', 'use crate::nginx::log;'],
+	'for whom something is visible' => ['src/conf/limit.rs', 'pub(in crate::conf) fn f() {}'],
 	'a file beside' => ['src/nginx/event.rs', 'use super::log;'],
 );
 

@@ -39,6 +39,11 @@ pub(super) fn buffer() -> Rc<RefCell<Vec<u8>>> {
     BUFFER.with(Rc::clone)
 }
 
+/// Where a read behind `kept` bytes goes.
+fn room_behind(buffer: &mut [u8], kept: usize) -> &mut [u8] {
+    buffer.get_mut(kept..kept + READ_BUFFER).unwrap_or_default()
+}
+
 /// How many messages one of this type counts for.
 fn cost(kind: u8) -> u32 {
     match kind {
@@ -67,7 +72,7 @@ impl Session {
             let kept = self.take_unread(buffer);
             let received = match self.backlog.take() {
                 true => Err(io::ErrorKind::WouldBlock.into()),
-                false => self.conn.recv(&mut buffer[kept..kept + READ_BUFFER]),
+                false => self.conn.recv(room_behind(buffer, kept)),
             };
             let n = match received {
                 Ok(0) => {
@@ -84,7 +89,7 @@ impl Session {
             };
             self.received(n as u64);
             let sent = self.conn.sent();
-            let mut input = &buffer[..kept + n];
+            let mut input = buffer.get(..kept + n).unwrap_or_default();
             if let Err(reason) = self.input(&mut input) {
                 self.finalize(reason);
                 break;
@@ -102,16 +107,7 @@ impl Session {
         }
         drop(shared);
         self.flush();
-        if !self.ended.get() {
-            if (self.conn.is_ready() || self.backlog.get()) && !self.waits() {
-                self.event.post_next();
-            }
-            if !self.conn.is_ready() {
-                if let Err(error) = self.conn.await_readable() {
-                    self.finalize(Reason::Io(error));
-                }
-            }
-        }
+        self.await_more();
         let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
         self.unhurried.set(
             moderate
@@ -119,6 +115,21 @@ impl Session {
                 && self.is_between_messages()
                 && self.gathers(),
         );
+    }
+
+    /// Sees to it that the rest is read, and what comes.
+    fn await_more(&self) {
+        if self.ended.get() {
+            return;
+        }
+        if (self.conn.is_ready() || self.backlog.get()) && !self.waits() {
+            self.event.post_next();
+        }
+        if !self.conn.is_ready() {
+            if let Err(error) = self.conn.await_readable() {
+                self.finalize(Reason::Io(error));
+            }
+        }
     }
 
     /// Moves what waits of the input to the front of the buffer, with room for a read behind it.
@@ -129,7 +140,9 @@ impl Session {
             if buffer.len() < kept + READ_BUFFER {
                 buffer.resize(kept + READ_BUFFER, 0);
             }
-            buffer[..kept].copy_from_slice(&unread);
+            if let Some(front) = buffer.get_mut(..kept) {
+                front.copy_from_slice(&unread);
+            }
             *unread = Vec::new();
         }
         kept

@@ -56,7 +56,7 @@ impl Session {
         } else {
             0
         };
-        unsent.extend_from_slice(&bytes[sent..]);
+        unsent.extend_from_slice(bytes.get(sent..).unwrap_or_default());
         if unsent.len() > MAX_UNSENT {
             self.answers_unread();
         } else if !unsent.is_empty() && !self.times.is_blocked() {
@@ -131,7 +131,7 @@ impl Session {
             match self.conn.send(&unsent) {
                 Ok(n) if n < unsent.len() => {
                     self.times.blocked(clock::now());
-                    self.unsent.replace(unsent[n..].to_vec());
+                    self.unsent.replace(unsent.get(n..).unwrap_or_default().to_vec());
                     return;
                 }
                 Ok(_) => (),

@@ -39,7 +39,19 @@ impl Session {
             );
             return;
         }
-        let session = Rc::new_cyclic(|this: &Weak<Session>| {
+        let session = Session::new(conn, listen, peer);
+        session.conn.set_handler(session.clone());
+        session.arm_timer();
+        // a client may say all it has to say before we look, and leave while that is decided about
+        if let Err(error) = session.conn.await_readable() {
+            return session.finalize(Reason::Io(error));
+        }
+        session.read();
+    }
+
+    fn new(conn: Connection, listen: Rc<Listen>, peer: Peer) -> Rc<Session> {
+        let (server, proxied) = (listen.default_server.clone(), listen.proxy_protocol);
+        Rc::new_cyclic(|this: &Weak<Session>| {
             let own = this.clone();
             let event = Event::told(move |fired| {
                 let Some(session) = own.upgrade() else { return };
@@ -84,13 +96,6 @@ impl Session {
                 acks: Acks::default(),
                 server: RefCell::new(server),
             }
-        });
-        session.conn.set_handler(session.clone());
-        session.arm_timer();
-        // a client may say all it has to say before we look, and leave while that is decided about
-        if let Err(error) = session.conn.await_readable() {
-            return session.finalize(Reason::Io(error));
-        }
-        session.read();
+        })
     }
 }
