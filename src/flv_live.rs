@@ -21,7 +21,7 @@ use nginx_sys::{
 use crate::conf::{Place, ServerConf};
 use crate::nginx::http::Request;
 use crate::nginx::log;
-use crate::stream_request::{find_by_domain, Name, StreamRequest, MAX_NAME};
+use crate::stream_request::{find_by_domain, Name, StreamRequest, HOPS_FIELD, MAX_NAME, VIA_FIELD};
 use crate::variables::argument;
 use location::{FlvLive, Location};
 use player::{Player, NOT_FOUND};
@@ -113,12 +113,12 @@ fn stream_request_of(request: &Request, location: &FlvLive) -> Option<StreamRequ
         flash_ver: argument(args, b"flashver").to_vec(),
         scheme: "http",
         hops,
-        via: request.field("x-ngx-rtmp-via").unwrap_or_default(),
+        via: request.field(VIA_FIELD).unwrap_or_default(),
     })
 }
 
 /// The relays that a request came through, as they count themselves in a field of it.
 fn hops(request: &Request) -> u32 {
-    let field = request.field("x-ngx-rtmp-hops").unwrap_or_default();
+    let field = request.field(HOPS_FIELD).unwrap_or_default();
     std::str::from_utf8(&field).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

@@ -27,6 +27,7 @@ mod relay;
 mod session;
 mod stream_request;
 mod variables;
+mod weak_map;
 mod worker;
 
 /// Exports the modules under the three names that nginx looks up in a dynamic module.

@@ -25,6 +25,11 @@ const OUT_QUEUE_SIZE: usize = 8 << 20;
 /// take the same bytes.
 pub const STREAM_ID: u32 = 1;
 
+/// The fields of an HTTP request in which a relay says what RTMP has in `connect`:
+/// [`StreamRequest::hops`] and [`StreamRequest::via`].
+pub const HOPS_FIELD: &str = "x-ngx-rtmp-hops";
+pub const VIA_FIELD: &str = "x-ngx-rtmp-via";
+
 /// A client that publishes or plays, and the stream that it names.
 pub struct StreamRequest {
     pub server: Rc<ServerConf>,

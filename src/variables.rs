@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use percent_encoding::{AsciiSet, CONTROLS};
+
 use crate::nginx::process;
 
 /// A variable that a session knows.
@@ -143,6 +145,10 @@ impl Vars for () {
         b"".into()
     }
 }
+
+/// What is written as `%XX` in a text that is a query already: what would end the query, or the line of
+/// the request.
+pub const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
 /// What a part of a [`Template`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,13 +20,11 @@ use crate::nginx::async_conn::{self, AsyncConn};
 use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::log;
-use crate::nginx::share::{Share, READS_A_TURN};
+use crate::nginx::share::{Share, READS_A_TURN, READ_BUFFER};
 use crate::nginx::task::{self, next_turn, Task};
 
 /// How long another worker may take to answer: it is on this machine, but may be busy.
 const CONNECT_MS: u64 = 1000;
-/// Read at once: a merged write of a fast stream.
-const READ_BUFFER: usize = 64 * 1024;
 /// Delay before a failed pull is tried again: the notification may be ahead of the source. Each
 /// failure doubles it, up to the second.
 const RETRY_MS: u64 = 20;

@@ -11,7 +11,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::{Rc, Weak};
 
-use live::{Data, Direct, End, Form, Framing, Sink, Subscriber, Subscription};
+use live::{Data, Direct, End, Form, Sink, Subscriber, Subscription};
 use rtmp_protocol::flv;
 use rtmp_protocol::message;
 
@@ -19,7 +19,7 @@ use super::key::decode;
 use super::proof::{self, Purpose};
 use super::sources::has_source;
 use crate::nginx::clock;
-use crate::nginx::connection::{Connection, Handler};
+use crate::nginx::connection::{Connection, Handler, KEEP_MS};
 use crate::nginx::event::Event;
 use crate::nginx::log;
 use crate::nginx::task::{self, Task};
@@ -30,8 +30,6 @@ use crate::registry;
 const MAX_REQUEST: usize = 2 * proof::SIZE + 4096;
 /// A connection that has not asked for a stream by then is nobody's.
 const REQUEST_MS: u64 = 5000;
-/// The timer that tells nginx that a connection is in use.
-const KEEP_MS: u64 = 60_000;
 
 /// A script tag that only workers say to each other: the stream's players are to leave.
 pub(super) const NOT_FOUND: &[u8] = b"\x02\x00\x0fngxRtmpNotFound";
@@ -217,8 +215,7 @@ impl Sink for Puller {
     }
 
     fn direct(&self) -> Option<Direct> {
-        let socket = self.conn.socket()?;
-        Some(Direct { socket, framing: Framing::Plain, relay: true })
+        self.conn.direct_relay()
     }
 
     fn sent(&self, bytes: u64) {

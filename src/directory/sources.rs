@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use live::Key;
 use shared_table::Class;
@@ -14,6 +14,7 @@ use super::notification::{self, Notification};
 use super::table;
 use super::workers::{self, me};
 use crate::nginx::process;
+use crate::weak_map::WeakMap;
 
 /// Another worker that has a source of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct Remote {
 thread_local! {
     /// The priorities of this worker's sources.
     static OWN: RefCell<HashMap<Key, Vec<i32>>> = RefCell::default();
-    static INTERESTS: RefCell<HashMap<Key, Weak<Interest>>> = RefCell::default();
+    static INTERESTS: WeakMap<Key, Interest> = WeakMap::default();
 }
 
 /// A source that the other workers know of. Dropped, they know that it is gone.
@@ -128,8 +129,7 @@ pub struct Interest {
 
 /// Takes an interest in the stream's sources in other workers, for as long as a player does.
 pub fn interest(key: &Key) -> Rc<Interest> {
-    let known = INTERESTS.with_borrow(|interests| interests.get(key).and_then(Weak::upgrade));
-    if let Some(interest) = known {
+    if let Some(interest) = INTERESTS.with(|all| all.find(key)) {
         return interest;
     }
     let noted =
@@ -138,15 +138,13 @@ pub fn interest(key: &Key) -> Rc<Interest> {
         full(&encode(key));
     }
     let interest = Rc::new(Interest { key: key.clone() });
-    INTERESTS.with_borrow_mut(|interests| {
-        interests.retain(|_, interest| interest.strong_count() > 0);
-        interests.insert(key.clone(), Rc::downgrade(&interest));
-    });
+    INTERESTS.with(|all| all.insert(key.clone(), &interest));
     interest
 }
 
 impl Drop for Interest {
     fn drop(&mut self) {
+        INTERESTS.with(|all| all.forget(&self.key));
         let _ = table::update(&encode(&self.key), Class::Open, |members| {
             members.change_interest(me(), false);
         });

@@ -18,6 +18,7 @@ use super::wrap::{Input, Wrap};
 use crate::admission::{self, AdmittedPlayer};
 use crate::directory;
 use crate::nginx::clock;
+use crate::nginx::connection::KEEP_MS;
 use crate::nginx::event::Event;
 use crate::nginx::http::{Request, Responder};
 use crate::nginx::log;
@@ -31,9 +32,6 @@ const MAX_HANDED: usize = 64 * 1024;
 /// How long the first frame of a source is followed by a look for a second track, before the header
 /// tells players that there is none.
 const PROBE_MS: u64 = 500;
-/// The timer of a player without a deadline. An armed timer also keeps nginx from taking the
-/// connection for abandoned when the worker is told to leave.
-const IDLE_MS: u64 = 60_000;
 /// The status where there is no such stream.
 pub const NOT_FOUND: ngx_int_t = NGX_HTTP_NOT_FOUND as ngx_int_t;
 const TOO_MANY: ngx_int_t = NGX_HTTP_TOO_MANY_REQUESTS as ngx_int_t;
@@ -304,7 +302,7 @@ impl Player {
         let idle = self.stream_request.app.live.idle_timeout;
         let given_up = self.unfed.get().filter(|_| idle > 0).map(|since| since + idle);
         let next = given_up.into_iter().chain(self.look_at.get()).min();
-        self.timer.set_timer(next.map_or(IDLE_MS, |at| at.saturating_sub(now).min(IDLE_MS)));
+        self.timer.set_timer(next.map_or(KEEP_MS, |at| at.saturating_sub(now).min(KEEP_MS)));
     }
 
     fn tick(self: &Rc<Self>) {

@@ -11,12 +11,10 @@ use nginx_sys::{
 use super::upgrade::Upgrade;
 use super::websocket;
 use crate::nginx::http::{Head, Request};
+use crate::nginx::share::READS_A_TURN;
 
 /// Read at once of what a WebSocket's client sends: a few pings.
 const INPUT: usize = 1024;
-/// A client that sends faster than the loop turns does not keep the others waiting for longer than
-/// this many reads.
-const READS_A_TURN: u32 = 16;
 /// How the bytes of a stream are wrapped for a client.
 pub enum Wrap {
     /// Not at all: they are the body of the answer.

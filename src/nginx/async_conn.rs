@@ -18,13 +18,11 @@ use nginx_sys::{
 
 use crate::nginx::address::{raw_address, text, Address};
 use crate::nginx::clock;
-use crate::nginx::connection::{Connection, Handler};
+use crate::nginx::connection::{Connection, Handler, POOL_SIZE};
 use crate::nginx::listening;
 use crate::nginx::log;
 use crate::nginx::task;
 
-/// The pool of an opened connection: its log, the peer's address and its text fit.
-const POOL_SIZE: usize = 512;
 /// nginx has no errno for this.
 const NO_CONNECTION: &str = "no free connection in this worker";
 /// What hyper is given at once. All connections of a worker share the buffer.

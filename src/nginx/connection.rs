@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-use live::Socket;
+use live::{Direct, Framing, Socket};
 use nginx_sys::{
     ngx_close_connection, ngx_connection_t, ngx_destroy_pool, ngx_event_actions, ngx_event_flags,
     ngx_event_t, ngx_handle_read_event, ngx_handle_write_event, NGX_AGAIN, NGX_OK,
@@ -18,6 +18,13 @@ use crate::nginx::address::{address_of, local_address, Address};
 use crate::nginx::guard::guard;
 use crate::nginx::log::Log;
 use crate::nginx::sys::{NGX_CLEAR_EVENT, NGX_WRITE_EVENT};
+
+/// The pool of a connection, in bytes: its log, the peer's address and its text fit, and a thousand players
+/// cost half a megabyte.
+pub const POOL_SIZE: usize = 512;
+/// The timer of a connection without a deadline, in milliseconds. An armed timer keeps nginx from taking
+/// a connection for abandoned when the worker is told to leave.
+pub const KEEP_MS: u64 = 60_000;
 
 /// What is called when a connection becomes ready. Each call holds its own `Rc`, so a handler may
 /// close the connection it was called for.
@@ -130,6 +137,12 @@ impl Connection {
         // SAFETY: the connection is live.
         let c = unsafe { self.c.as_ref() };
         (!is_tls(c)).then_some(Socket::new(c.fd))
+    }
+
+    /// How the engine writes to it directly where it leads to another server or worker; `None` where bytes
+    /// go through TLS.
+    pub fn direct_relay(&self) -> Option<Direct> {
+        Some(Direct { socket: self.socket()?, framing: Framing::Plain, relay: true })
     }
 
     /// Counts bytes that were written to [`Connection::socket`].

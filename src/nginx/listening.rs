@@ -22,12 +22,11 @@ use nginx_sys::{
 
 use crate::nginx::clock;
 use crate::nginx::connection::Connection;
+use crate::nginx::connection::POOL_SIZE;
 use crate::nginx::guard::guard;
 use crate::nginx::log;
 use crate::nginx::sys::{NGX_DISABLE_EVENT, NGX_READ_EVENT};
 
-/// The pool of an accepted connection: its address and a log fit.
-const POOL_SIZE: usize = 512;
 /// A worker that can't take another connection accepts again after so long: as long as nginx waits
 /// by itself, by default, when it has no descriptor left.
 const PAUSE_MS: u64 = 500;

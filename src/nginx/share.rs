@@ -6,6 +6,8 @@
 
 use std::cell::Cell;
 
+/// What is read of a peer at once, in bytes: a merged write of a fast stream.
+pub const READ_BUFFER: usize = 64 * 1024;
 /// Reads of one peer in a turn.
 pub const READS_A_TURN: u32 = 16;
 /// Messages of one peer in a turn: more than ten seconds of a stream, some 0.2 ms of work.

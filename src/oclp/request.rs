@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
+use percent_encoding::{percent_encode, AsciiSet, NON_ALPHANUMERIC};
 
 use crate::conf::oclp::{Call, Callback};
-use crate::variables::{Piece, Var, Vars};
+use crate::variables::{Piece, Var, Vars, QUERY};
 
 /// The stage of an event, as `act=` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +44,6 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*')
     .remove(b',')
     .remove(b';');
-
-/// What is written as `%XX` in a text that is a query already: what would end the query, or the
-/// line of the request.
-const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
 /// The target of a request about a stream:
 /// `path?call=X&act=Y&domain=D&app=A&name=N[&groupid=G][&args]`.

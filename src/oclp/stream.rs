@@ -2,10 +2,8 @@
 //! ends it, whatever the workers they are connected to. A line that a reload changes is another one:
 //! what the old one has told the start of, it tells the end of.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::pending;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
@@ -15,9 +13,10 @@ use super::request::Act;
 use crate::directory::{self, ClientHold};
 use crate::nginx::task;
 use crate::stream_request::StreamRequest;
+use crate::weak_map::WeakMap;
 
 thread_local! {
-    static STAYING: RefCell<HashMap<Subject, Weak<Staying>>> = RefCell::default();
+    static STAYING: WeakMap<Subject, Staying> = WeakMap::default();
 }
 
 /// This worker has clients of a stream: each of them holds this. Dropped, the last has left.
@@ -29,11 +28,7 @@ pub struct Staying {
 
 impl Drop for Staying {
     fn drop(&mut self) {
-        STAYING.with_borrow_mut(|staying| {
-            if staying.get(&self.subject).is_some_and(|other| other.strong_count() == 0) {
-                staying.remove(&self.subject);
-            }
-        });
+        STAYING.with(|all| all.forget(&self.subject));
     }
 }
 
@@ -42,14 +37,14 @@ pub fn enter(request: &Rc<StreamRequest>) -> Option<Rc<Staying>> {
     let callback = request.app.oclp.stream.as_ref()?;
     let notice = Notice::new(callback, request);
     let subject = notice.subject();
-    STAYING.with_borrow_mut(|all| {
-        if let Some(staying) = all.get(&subject).and_then(Weak::upgrade) {
+    STAYING.with(|all| {
+        if let Some(staying) = all.find(&subject) {
             return Some(staying);
         }
         let (left, has_left) = oneshot::channel();
         let staying = Rc::new(Staying { subject: subject.clone(), _left: left });
         let hold = directory::enter(&subject.key, subject.line);
-        all.insert(subject, Rc::downgrade(&staying));
+        all.insert(subject, &staying);
         task::tell(stay(notice, hold, has_left));
         Some(staying)
     })

@@ -1,7 +1,6 @@
 //! Those who play a stream in this worker, and the pull that they share.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use live::{Key, Stream};
@@ -16,14 +15,15 @@ use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
 use crate::nginx::task::{Signal, Task};
 use crate::stream_request::StreamRequest;
+use crate::weak_map::WeakMap;
 
 thread_local! {
-    static AUDIENCES: RefCell<HashMap<Key, Weak<Audience>>> = RefCell::default();
+    static AUDIENCES: WeakMap<Key, Audience> = WeakMap::default();
 }
 
 /// The audience of that stream, if there is one.
 pub fn find(key: &Key) -> Option<Rc<Audience>> {
-    AUDIENCES.with_borrow(|all| all.get(key).and_then(Weak::upgrade))
+    AUDIENCES.with(|all| all.find(key))
 }
 
 /// There is no such stream, as a scheduler says.
@@ -81,7 +81,7 @@ impl Audience {
             audience.standing.get_or_init(|| (id, request));
         }
         let key = stream.key().clone();
-        AUDIENCES.with_borrow_mut(|all| all.insert(key, Rc::downgrade(&audience)));
+        AUDIENCES.with(|all| all.insert(key, &audience));
         audience
     }
 
@@ -198,10 +198,6 @@ impl Audience {
 impl Drop for Audience {
     fn drop(&mut self) {
         self.forgive();
-        AUDIENCES.with_borrow_mut(|all| {
-            if all.get(self.stream.key()).is_some_and(|other| other.strong_count() == 0) {
-                all.remove(self.stream.key());
-            }
-        });
+        AUDIENCES.with(|all| all.forget(self.stream.key()));
     }
 }

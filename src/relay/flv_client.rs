@@ -11,7 +11,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use percent_encoding::{percent_encode, AsciiSet, CONTROLS};
+use percent_encoding::{percent_encode, AsciiSet};
 use rtmp_protocol::flv::{FlvReader, Tag};
 use rtmp_protocol::url::Redirect;
 
@@ -24,18 +24,17 @@ use crate::nginx::async_conn::{AsyncConn, Io};
 use crate::nginx::clock;
 use crate::nginx::share::{Share, READS_A_TURN};
 use crate::nginx::task::{self, next_turn, patience, race, Task};
-use crate::stream_request::StreamRequest;
+use crate::stream_request::{StreamRequest, HOPS_FIELD, VIA_FIELD};
+use crate::variables::QUERY;
 
 /// Redirects that are followed: an origin that moved, behind a balancer.
 const MAX_REDIRECTS: u32 = 3;
 /// The longest header of an answer, and what is read of the body at once, in bytes.
 const MAX_BUFFER: usize = 32 * 1024;
 /// How many relays the request has come through, and which.
-const HOPS: HeaderName = HeaderName::from_static("x-ngx-rtmp-hops");
-const VIA: HeaderName = HeaderName::from_static("x-ngx-rtmp-via");
+const HOPS: HeaderName = HeaderName::from_static(HOPS_FIELD);
+const VIA: HeaderName = HeaderName::from_static(VIA_FIELD);
 
-/// What can't stand in a query as it is; it is otherwise sent as the client wrote it.
-const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 /// What can't stand in a path as itself (RFC 3986 section 3.3).
 const PATH: &AsciiSet = &QUERY
     .add(b'?')

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::io;
 use std::rc::Rc;
 
-use live::{Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription};
+use live::{Data, Direct, End, Form, Sink, Stream, Subscriber, Subscription};
 use rtmp_protocol::message;
 
 use super::failure::{Cause, Failure};
@@ -53,8 +53,7 @@ impl Sink for Out {
     }
 
     fn direct(&self) -> Option<Direct> {
-        let socket = self.conn.get_ref().socket()?;
-        Some(Direct { socket, framing: Framing::Plain, relay: true })
+        self.conn.get_ref().direct_relay()
     }
 
     fn sent(&self, bytes: u64) {

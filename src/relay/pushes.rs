@@ -4,8 +4,7 @@
 //! other servers, and with the last publisher the pushes end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use live::{Change, Key, Kind, Stream};
 
@@ -19,9 +18,10 @@ use super::scheduled::Scheduled;
 use crate::nginx::task::{self, Task};
 use crate::registry;
 use crate::stream_request::StreamRequest;
+use crate::weak_map::WeakMap;
 
 thread_local! {
-    static PUSHES: RefCell<HashMap<Key, Weak<Pushes>>> = RefCell::default();
+    static PUSHES: WeakMap<Key, Pushes> = WeakMap::default();
 }
 
 /// The pushes of one stream.
@@ -68,7 +68,7 @@ pub fn start(request: &Rc<StreamRequest>, stream: &Rc<Stream>) -> Option<PushSha
         metas: RefCell::default(),
         met: Cell::new(false),
     });
-    PUSHES.with_borrow_mut(|all| all.insert(request.key.clone(), Rc::downgrade(&pushes)));
+    PUSHES.with(|all| all.insert(request.key.clone(), &pushes));
     let share = pushes.share(request);
     let mut tasks = pushes.tasks.borrow_mut();
     for line in lines {
@@ -82,7 +82,7 @@ pub fn start(request: &Rc<StreamRequest>, stream: &Rc<Stream>) -> Option<PushSha
 }
 
 fn find(key: &Key) -> Option<Rc<Pushes>> {
-    PUSHES.with_borrow(|all| all.get(key).and_then(Weak::upgrade))
+    PUSHES.with(|all| all.find(key))
 }
 
 impl Pushes {
@@ -126,11 +126,7 @@ impl Pushes {
 
 impl Drop for Pushes {
     fn drop(&mut self) {
-        PUSHES.with_borrow_mut(|all| {
-            if all.get(self.stream.key()).is_some_and(|other| other.strong_count() == 0) {
-                all.remove(self.stream.key());
-            }
-        });
+        PUSHES.with(|all| all.forget(self.stream.key()));
     }
 }
 

@@ -18,18 +18,16 @@ use super::target::Target;
 use crate::conf::{Msec, ServerConf};
 use crate::nginx::async_conn::AsyncConn;
 use crate::nginx::clock;
-use crate::nginx::share::{Share, READS_A_TURN};
+use crate::nginx::share::{Share, READS_A_TURN, READ_BUFFER};
 use crate::nginx::task::{self, next_turn, timeout};
 
-/// What is read at once. All relays of a worker share the buffer, since each message is used up
-/// before the next relay is looked at.
-const READ_BUFFER: usize = 64 * 1024;
 /// Answers to acknowledgement windows and pings that the server may leave unread.
 pub const MAX_UNSENT: usize = 64 * 1024;
 /// How long a server may take to read the end of what was pushed.
 const CLOSE_MS: u64 = 5000;
 thread_local! {
-    /// Each connection holds it, since looking up what is the thread's own costs several cache misses.
+    /// All relays of a worker share the buffer, since each message is used up before the next relay is
+    /// looked at. Each connection holds it, since looking up what is the thread's own costs several cache misses.
     static BUFFER: Rc<RefCell<Vec<u8>>> =
         Rc::new(RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]));
 }

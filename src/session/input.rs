@@ -12,11 +12,8 @@ use crate::admission::AdmittedPublisher;
 use crate::nginx::clock;
 use crate::nginx::connection::Handler;
 use crate::nginx::proxy_protocol::{self, Proxied};
-use crate::nginx::share::{self, READS_A_TURN};
+use crate::nginx::share::{self, READS_A_TURN, READ_BUFFER};
 
-/// What is read at once. All sessions of a worker share the buffer, since each message is used up
-/// before the next session is looked at.
-const READ_BUFFER: usize = 64 * 1024;
 /// A publisher that sends more than this at a time, in bytes, is read whenever something has come:
 /// what waits must not fill the socket.
 const DEFER_BYTES: u16 = 32 * 1024;
@@ -29,7 +26,8 @@ const QUIET_PLAYERS: usize = 4;
 const MAX_COMMAND: usize = 64 * 1024;
 
 thread_local! {
-    /// Each session holds it, since looking up what is the thread's own costs several cache misses.
+    /// All sessions of a worker share the buffer, since each message is used up before the next session
+    /// is looked at. Each session holds it, since looking up what is the thread's own costs several cache misses.
     static BUFFER: Rc<RefCell<Vec<u8>>> =
         Rc::new(RefCell::new(vec![0; MAX_HEADER + READ_BUFFER]));
 }

@@ -7,11 +7,8 @@ use rtmp_protocol::message;
 use super::state::{MessageStream, Reason, Role, Session, Viewer};
 use crate::conf::AppConf;
 use crate::nginx::clock;
-use crate::nginx::connection::Handler;
+use crate::nginx::connection::{Handler, KEEP_MS};
 
-/// The timer of a session without a deadline. An armed timer also keeps nginx from taking the
-/// connection for abandoned when the worker is told to leave.
-const IDLE_MS: u64 = 60_000;
 /// A deadline that does not come.
 const NEVER: u64 = u64::MAX;
 /// What a loop turn may be late: a deadline that is this near has come.
@@ -40,7 +37,7 @@ impl Session {
         let now = clock::now();
         let nearest = self.deadlines().into_iter().map(|(at, _)| at).min().unwrap_or(NEVER);
         let nearest = nearest.max(self.times.not_before.get());
-        self.event.set_timer(nearest.saturating_sub(now).min(IDLE_MS));
+        self.event.set_timer(nearest.saturating_sub(now).min(KEEP_MS));
     }
 
     /// The client has left a stream, or was refused: if it has no other, it waits for a command.
