@@ -103,7 +103,7 @@ fn access(request: &StreamRequest, kind: Kind) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Joins the publishers of the stream. Whoever takes somebody's place has a line in the log.
+/// Joins the publishers of the stream. A publisher that takes another one's place is logged.
 fn take_place(
     request: &StreamRequest,
     source: Rc<dyn Source>,
@@ -146,8 +146,8 @@ fn priority(request: &StreamRequest) -> i32 {
         .map_or(0, |priority: i32| priority.max(0))
 }
 
-/// Whether a player stays when there is no source here: somebody may publish, a pull may bring
-/// one, or another worker has one.
+/// Whether a player stays when there is no source here: a client may publish one, a pull may bring one,
+/// or another worker has one.
 pub fn awaits_source(request: &StreamRequest) -> bool {
     request.app.live.idle_streams
         || pulls::possible(request)

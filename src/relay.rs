@@ -1,5 +1,5 @@
-//! Relays: streams from and to other servers. To the live engine a pull is a publisher of the lowest
-//! priority, and a push is a subscriber that is no player.
+//! Relays: streams from and to other servers. For the engine, a pull is a publisher of the lowest
+//! priority, and a push is a subscriber that is not counted as a player.
 
 mod attempt;
 mod audience;

@@ -24,7 +24,7 @@ use crate::stream_request::{Refusal, StreamRequest};
 const REPORT_MS: u64 = 1000;
 
 thread_local! {
-    /// Who waits for a stream that nobody publishes.
+    /// The addresses that wait for a stream without a publisher.
     static WAITING: RefCell<HashMap<Key, Vec<Weak<Waiting>>>> = {
         registry::observe(published);
         RefCell::default()
@@ -32,7 +32,7 @@ thread_local! {
     static REPORTED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// A client's places among those who are counted. Dropped, they are free.
+/// What a client takes of each limit. Dropped, it gives all of it back.
 #[derive(Default)]
 pub struct Places {
     /// Few clients have any.
@@ -74,7 +74,7 @@ impl Drop for Waiting {
     }
 }
 
-/// A stream that is there is no burden: who waited for it may wait for others.
+/// A stream that is published is no burden: it does not count for its address any more.
 fn published(stream: &Rc<Stream>, change: Change) {
     if !matches!(change, Change::Published { .. }) {
         return;
@@ -85,7 +85,7 @@ fn published(stream: &Rc<Stream>, change: Change) {
     }
 }
 
-/// What an address is counted by. Who has one address of IPv6 has all of its /64.
+/// What an address is counted by: one that has an address of IPv6 has all of its /64.
 fn who(ip: IpAddr) -> Vec<u8> {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -131,7 +131,7 @@ fn application(request: &StreamRequest) -> Result<Option<ClientHold>, Refusal> {
     }
 }
 
-/// Counts the name, if it is one that nobody publishes: once, however many of the address wait.
+/// Counts the name if the stream has no publisher: once for all clients of the address.
 fn name(request: &StreamRequest, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Refusal> {
     let key = &request.key;
     let Some(max) = request.app.limit.names else { return Ok(None) };

@@ -68,7 +68,7 @@ pub fn enter_of_address(
     max: u32,
 ) -> Option<ClientHold> {
     let key = [application_key(server, app).as_slice(), &[what as u8], who].concat();
-    // addresses are as many as anybody likes
+    // there is no limit to the number of addresses
     enter_one_of(key, Class::Open, max)
 }
 
@@ -104,7 +104,7 @@ pub fn telling_alone(key: &Key, line: u64) -> Option<ClientHold> {
     enter_one_of(line_key(key, TELLING, line), class_of(key), 1)
 }
 
-/// Players may name streams as they like; a stream that has a source is none of those.
+/// Players can name any stream, so only a stream that has a source gets reserved room.
 fn class_of(key: &Key) -> Class {
     match has_source(key) || source(key).is_some() {
         true => Class::Reserved,
@@ -147,7 +147,7 @@ impl ClientHold {
 
     fn leave_if(mut self, last: bool) -> Result<(), Self> {
         if !self.counted {
-            // nobody else is known of
+            // the zone is full: no other worker's clients are known
             return if last { Ok(()) } else { Err(self) };
         }
         let left = table::update(&self.key, self.class, |members| members.leave_if(me(), last));

@@ -28,10 +28,10 @@ use crate::registry;
 /// What a puller says: its number, its proof, and a key of three names that clients are held to with
 /// its length.
 const MAX_REQUEST: usize = 2 * proof::SIZE + 4096;
-/// A connection that has not asked for a stream by then is nobody's.
+/// A connection that has not asked for a stream by then is closed.
 const REQUEST_MS: u64 = 5000;
 
-/// A script tag that only workers say to each other: the stream's players are to leave.
+/// A script tag that only workers send each other: the stream's players are to leave.
 pub(super) const NOT_FOUND: &[u8] = b"\x02\x00\x0fngxRtmpNotFound";
 
 /// A worker that takes a stream from this one.

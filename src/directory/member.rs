@@ -12,7 +12,7 @@ pub(super) struct Member {
     pub(super) source: i32,
     /// How many of it want to hear when sources come and go.
     pub(super) interested: u32,
-    /// Whether those who ask for it are told that the key goes on; 0 or 1.
+    /// Whether the scheduling server is sent updates while the key has clients; 0 or 1.
     pub(super) updates: u32,
 }
 
@@ -104,7 +104,7 @@ impl Members {
         self.0.iter().map(|member| member.pid)
     }
 
-    /// What this worker says; it joins the others if it was none of them.
+    /// What this worker says; added if it has said nothing yet.
     fn own(&mut self, me: i32) -> &mut Member {
         if !self.0.iter().any(|member| member.pid == me) {
             self.0.push(Member::new(me));

@@ -1,8 +1,8 @@
 //! Where the workers of one nginx have their sockets: a directory of its own, which nobody else may
 //! enter.
 //!
-//! The master makes it, and gives it to the workers' user. Whoever uses it holds a lock on it, so
-//! that the next nginx with this prefix can tell one that is in use from one that was left behind.
+//! The master makes it, and gives it to the workers' user. Each process that uses it holds a lock on
+//! it, so that the next nginx with this prefix can tell one that is in use from one left behind.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -70,7 +70,7 @@ impl SocketDir {
         }
     }
 
-    /// Enters the directory, and makes it anew if somebody has removed it.
+    /// Enters the directory, and makes it anew if it was removed.
     pub(super) fn open_or_restore(path: &Path) -> io::Result<SocketDir> {
         match SocketDir::open(path, process::user()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -133,8 +133,7 @@ pub(super) fn check(prefix: &str) -> io::Result<()> {
     fs::remove_dir(&path)
 }
 
-/// Removes the directories that nobody uses any more: their nginx was killed. Those of other users
-/// are let be.
+/// Removes the directories of an nginx that was killed: those without a lock. Those of other users stay.
 pub(super) fn remove_abandoned(prefix: &str, users: &[u32]) {
     let prefix = Path::new(prefix);
     let (Some(parent), Some(name)) = (prefix.parent(), prefix.file_name()) else { return };

@@ -151,7 +151,7 @@ impl Drop for Interest {
     }
 }
 
-/// Forgets a worker that has died, and tells those who played from it.
+/// Forgets a worker that has died, and tells the workers that pulled from it.
 pub(super) fn forget(pid: i32) {
     purge(|other| other == pid);
 }
@@ -174,7 +174,7 @@ fn purge(gone: impl Fn(i32) -> bool) {
     }
 }
 
-/// Changes what this worker says of a stream, and tells those who want to know if its source has
+/// Changes what this worker says of a stream, and notifies the interested workers if its source has
 /// changed. `None` if the zone is full.
 fn change<R>(key: &Key, f: impl FnOnce(&mut Members) -> R) -> Option<R> {
     let encoded = encode(key);

@@ -49,13 +49,13 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long the body may take behind the header, in milliseconds.
 const BODY_TIMEOUT_MS: u64 = 1000;
 
-/// The header of an answer. The body is nobody's.
+/// The header of an answer; the body is dropped.
 pub type Head = http::response::Parts;
 
 /// Sends `GET target` to the server of `callback` and waits for the header of the answer, no
 /// longer than its `timeout=` from the moment that the request is the first in the queue.
 ///
-/// While `left` is pending there is somebody to answer to. When it is ready before the request is
+/// While `left` is pending, the client waits for the answer. When it is ready before the request is
 /// on its way, nothing is sent; later it changes nothing, since the server may already have acted.
 pub async fn get(
     callback: &Callback,

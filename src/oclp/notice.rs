@@ -57,7 +57,7 @@ impl Notice {
         Subject::new(&self.callback, &self.request.key)
     }
 
-    /// Waits until nobody else tells the server of the same; `None` if that makes no difference.
+    /// Waits for the turn to tell the server of this subject; `None` if the order makes no difference.
     pub async fn turn(&self) -> Option<Turn> {
         match self.callback.call.in_turn() {
             true => Some(Turn::wait(self.subject()).await),
@@ -95,7 +95,7 @@ impl Notice {
         let (told, is_told) = oneshot::channel();
         task::tell(async move {
             notice.tell(Act::Done).await;
-            // nobody may be waiting any more
+            // the receiver may have given up waiting
             let _ = told.send(());
         });
         task::timeout(LONGEST_WAIT_MS, is_told).await;
@@ -140,7 +140,7 @@ impl Answer {
         let mut head = match result {
             Ok(head) => head,
             Err(RequestError::Silence(_)) => return Answer::None,
-            // who has left does not get here
+            // a client that has left is handled before
             Err(RequestError::Own(_) | RequestError::Left) => return Answer::NotAsked,
         };
         let mut header = |name: &str| {

@@ -57,7 +57,7 @@ impl Ongoing {
         }
     }
 
-    /// Lets `staying` end behind this.
+    /// Holds `staying` until the server knows of this end.
     pub fn hold_until_done(&mut self, staying: Option<Rc<Staying>>) {
         self.then = staying;
     }

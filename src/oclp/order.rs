@@ -1,6 +1,6 @@
-//! Who may tell the server of a stream's start, over all workers: a start waits for the start or the
-//! end before it that the server does not know of yet, so that it never hears the end of the old
-//! one after the start of the new one.
+//! Orders what the server is told of one stream, over all workers: a start waits until the server has
+//! answered the start or the end before it, so that it never hears the end of the old stream after the
+//! start of the new one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,10 +13,11 @@ use crate::conf::oclp::Callback;
 use crate::directory::{self, ClientHold};
 use crate::nginx::task::{self, sleep};
 
-/// How often to look whether another worker has told, in milliseconds: it sends no word of that.
+/// How often to look whether another worker is done telling, in milliseconds: there is no
+/// notification of that.
 const LOOK_MS: u64 = 5;
-/// How long what comes next waits for an answer to what was before it, in milliseconds: a server on
-/// another continent answers within this, and somebody who publishes again hardly feels it.
+/// The longest wait for the answer to the event before, in milliseconds: a server on another continent
+/// answers within this, and a client that publishes again hardly notices.
 pub const LONGEST_WAIT_MS: u64 = 250;
 
 thread_local! {

@@ -9,7 +9,7 @@ use crate::nginx::addresses;
 use crate::nginx::async_conn::ConnectError;
 use crate::nginx::resolver;
 
-/// Why there is no answer, by who has failed.
+/// Why there is no answer: whose failure it is.
 #[derive(Debug)]
 pub enum RequestError {
     /// Nobody wants it any more, and nothing was sent.
@@ -35,7 +35,7 @@ pub enum Own {
     Request(http::Error),
 }
 
-/// Why somebody who could be asked has not answered.
+/// Why the server, or the name server before it, has not answered.
 #[derive(Debug)]
 pub enum Silence {
     /// It took longer than `timeout=`.

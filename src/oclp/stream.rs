@@ -80,7 +80,7 @@ async fn leave(notice: Notice, mut hold: ClientHold) {
     while let Err(last) = hold.leave_unless_last() {
         if turn.is_none() {
             turn = notice.turn().await;
-            // somebody may have come meanwhile
+            // a client may have come meanwhile
             hold = last;
             continue;
         }

@@ -46,11 +46,11 @@ pub trait Relay {
 
 /// What became of one attempt.
 pub enum Outcome {
-    /// Whoever it was for has left before it was established.
+    /// Its client left before it was established.
     Left,
-    /// It is not to be.
+    /// There is to be no relay.
     GiveUp,
-    /// It is not to be, and its clients are to end.
+    /// There is to be no relay, and its clients are to end.
     EndClients(&'static str),
     /// None of the targets worked; what the last one said.
     Failed { failure: Failure, last: Option<Target> },
@@ -136,7 +136,7 @@ impl Limits {
 
 /// What became of one target.
 enum Tried {
-    /// Whoever it was for has left before it was established.
+    /// Its client left before it was established.
     Left,
     Failed(Failure),
     /// It worked, and ended.

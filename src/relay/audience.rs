@@ -1,4 +1,4 @@
-//! Those who play a stream in this worker, and the pull that they share.
+//! The players of a stream in this worker, and the pull that they share.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -34,7 +34,7 @@ pub fn end_players(stream: &Stream, why: &'static str) {
     stream.end_players(why);
 }
 
-/// Those who play a stream in this worker.
+/// The players of a stream in this worker.
 pub struct Audience {
     pub stream: Rc<Stream>,
     pub players: Players,
@@ -45,7 +45,7 @@ pub struct Audience {
     pull: RefCell<Option<Task>>,
     /// Raised when a player has come.
     pub news: Signal,
-    /// In whose name the origin is asked now.
+    /// The identity of the player in whose name the origin is asked now.
     speaking: Cell<Option<u64>>,
     /// Raised when the last of those has left.
     pub gone: Signal,
@@ -141,8 +141,8 @@ impl Audience {
         self.gone.clear();
     }
 
-    /// A pull that is not established speaks for somebody who is here. Where there is nobody at all,
-    /// it has `linger` milliseconds more.
+    /// A pull that is not established must ask in the name of a player who is still here. Without any
+    /// player it has `linger` milliseconds more.
     pub fn look_for_speaker(&self, linger: Msec) {
         let Some(identity) = self.speaking.get().filter(|_| !self.is_feeding()) else { return };
         let lingers = || linger > 0 && !directory::is_wanted_elsewhere(self.stream.key());
@@ -151,7 +151,7 @@ impl Audience {
         }
     }
 
-    /// Whether there is somebody else in whose name the origin could be asked.
+    /// Whether the origin could be asked in the name of another player.
     pub fn has_alternative(&self) -> bool {
         self.speaking.get().is_some_and(|identity| self.players.others(identity))
     }

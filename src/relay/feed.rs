@@ -13,8 +13,8 @@ use super::pushes::{self, PushShare};
 use crate::nginx::clock;
 use crate::stream_request::StreamRequest;
 
-/// The priority of a pull among the sources of its stream: below every publisher, so that one who
-/// comes wins.
+/// The priority of a pull among the sources of its stream: below every publisher, so that a
+/// publisher replaces it.
 pub const PRIORITY: i32 = -1;
 
 /// What a pull publishes. It is on air from the first message of the origin's on, since an origin
@@ -49,7 +49,7 @@ impl Feed {
         }
     }
 
-    /// Whether media comes, for those who watch.
+    /// Whether media comes.
     pub fn flow(&self) -> Rc<MediaFlow> {
         self.flow.clone()
     }

@@ -209,7 +209,7 @@ fn get_request(target: &Target, path: &str) -> Result<Request<Empty<Bytes>>, Fai
             request = request.header(name, value.as_slice());
         }
     }
-    // what can't be said in somebody's name is not to be had in it
+    // an origin can't be asked for what no request can say
     let impossible = |error| Failure::refused(Refused::NotFound, Cause::NoRequest(error));
     request.body(Empty::new()).map_err(impossible)
 }

@@ -7,7 +7,7 @@ use super::scheduled::Scheduled;
 use crate::stream_request::StreamRequest;
 
 thread_local! {
-    /// What players say is hashed with a key that none of them knows.
+    /// The key of the hash is secret, so that no player can make another one's number.
     static HASHER: RandomState = RandomState::new();
 }
 

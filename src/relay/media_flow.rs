@@ -1,4 +1,4 @@
-//! Whether media comes over a relay, for those who wait for it.
+//! Whether media comes over a relay.
 
 use std::cell::Cell;
 

@@ -1,5 +1,5 @@
-//! How often an origin is asked for a stream. It outlives the players, so that those who are
-//! refused and come back do not have it asked without end.
+//! How often an origin is asked for a stream. It outlives the players: one that is
+//! refused and comes back at once does not have the origin asked at once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const BURST: u64 = 20;
 const REFUSED_MS: u64 = 1000;
 /// What was asked in whose name, and whose addresses were refused, is remembered for so many.
 const MAX_REMEMBERED: usize = 4096;
-/// A stream that nobody has asked an origin for in so long is forgotten.
+/// A stream is forgotten this long after its last attempt.
 const FORGET_MS: u64 = 10_000;
 /// Streams that are remembered before those of no use any more are looked for.
 const MIN_STREAMS: usize = 64;
@@ -35,9 +35,9 @@ pub struct Pace {
     /// When the last attempt was due, had they come evenly.
     even: Cell<u64>,
     last: Cell<u64>,
-    /// Until then nobody asks: the origin can't be reached, or is of no use.
+    /// No attempt before this moment: the origin can't be reached, or serves nothing.
     down_until: Cell<u64>,
-    /// Until then nobody asks for what was asked for before.
+    /// No attempt in a name that was asked for before, until this moment.
     again_at: Cell<u64>,
     delays: RefCell<Delays>,
     /// In whose name it worked last.
@@ -47,7 +47,7 @@ pub struct Pace {
     refused: RefCell<HashMap<IpAddr, u32>>,
 }
 
-/// What became of the last attempt in somebody's name.
+/// The last attempt in the name of a player, and whether it was refused.
 #[derive(Clone, Copy)]
 struct Asked {
     at: u64,
@@ -121,7 +121,7 @@ impl Pace {
         self.again_at.set(0);
     }
 
-    /// The origin is of no use to anybody for a while: how long, in milliseconds.
+    /// The origin failed, for all players: gives the delay, in milliseconds.
     pub fn failed(&self, delays: (Msec, Msec), now: u64) -> Msec {
         let ms = self.delays.borrow_mut().failed(delays);
         self.down_until.set(now + ms);

@@ -1,4 +1,4 @@
-//! Those who play a stream, and in whose name an origin is asked for it.
+//! The players of a stream, and which of them an origin is asked for.
 //!
 //! A pull says what one of its players said: its query, its domain, the relays that it came
 //! through. So one with a wrong query must not stand for the others: who was not asked for yet
@@ -32,7 +32,7 @@ pub struct Player {
     decided: Cell<Option<Decided>>,
 }
 
-/// What was decided for a player, so that nobody asks in its name again.
+/// What was decided for a player: no origin is asked in its name again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Decided {
     /// There is to be no pull; it waits for a publisher.
@@ -120,7 +120,7 @@ impl Players {
         self.all.borrow().values().next().map(|player| player.request.clone())
     }
 
-    /// Whether an origin may be asked in somebody's name.
+    /// Whether an origin may be asked in the name of any player.
     pub fn any_open(&self) -> bool {
         self.all.borrow().values().any(|player| player.is_open())
     }

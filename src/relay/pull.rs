@@ -30,7 +30,7 @@ use crate::nginx::clock;
 use crate::nginx::task::{self, race, sleep};
 use crate::stream_request::StreamRequest;
 
-/// How often a pull that waits for a publisher looks whether somebody else wants to ask.
+/// How often a pull that waits for a publisher looks for another player to ask for.
 const LOOK_MS: u64 = 5000;
 /// How long the workers of other players have to ask in their names, before it is our turn again.
 const YIELD_MS: u64 = 50;
@@ -42,7 +42,7 @@ pub fn possible(request: &StreamRequest) -> bool {
     request.app.relay.pull.is_some() || request.app.oclp.pull.is_some()
 }
 
-/// Starts the pull if there is somebody to ask for and no source, or tells it of a new player.
+/// Starts the pull if there is a player to ask for and no source, or tells it of a new player.
 pub fn start_if_needed(audience: &Rc<Audience>) {
     if audience.stream.on_air() || !audience.is_wanted() || !audience.players.any_open() {
         return;
@@ -65,7 +65,7 @@ pub fn start_if_needed(audience: &Rc<Audience>) {
     audience.set_pull(task);
 }
 
-/// Pulls for `audience`, until nobody is left to ask for, or another worker does.
+/// Pulls for `audience`, until no player is left to ask for, or another worker pulls.
 async fn keep_on(audience: Weak<Audience>, stream: Rc<Stream>, request: Rc<StreamRequest>) {
     let pull = Pull { audience, stream };
     if let Some(callback) = &request.app.oclp.pull {
@@ -223,7 +223,7 @@ fn delays(request: &StreamRequest) -> (Msec, Msec) {
     (conf.failed_reconnect, conf.pull_reconnect.unwrap_or(conf.relay_reconnect))
 }
 
-/// There is to be no pull for a player, and those who would get the same answer.
+/// There is to be no pull for a player, nor for those with the same identity.
 fn give_up(audience: &Audience, player: &Rc<Player>) {
     for player in audience.players.of(player.identity()) {
         match player.request.app.live.idle_streams || audience.stands_for(&player) {
@@ -234,7 +234,7 @@ fn give_up(audience: &Audience, player: &Rc<Player>) {
     audience.gave_up(player);
 }
 
-/// Nobody gave the stream to a player: what follows.
+/// No origin gave the stream to a player: gives what follows, for the log.
 fn failed(audience: &Audience, player: &Player, failure: &Failure, pace: &Pace) -> String {
     let (identity, request) = (player.identity(), &player.request);
     let again = |ms| format!("again in {ms}ms");
@@ -295,8 +295,8 @@ impl Relay for Pull {
         Some(feed.flow())
     }
 
-    /// An origin of which nothing comes may still have the stream soon: with one url and nobody else
-    /// to ask for, there is nothing better than to wait there.
+    /// An origin that sends nothing yet may send soon: with one url and no other player to ask for, it
+    /// is best to wait there.
     async fn waited(&self, limit: Msec, spares: bool) {
         sleep(limit).await;
         if spares {

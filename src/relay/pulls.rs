@@ -2,8 +2,8 @@
 //! server.
 //!
 //! The players of a stream share its pull: it starts when there is one of them and no source, and
-//! ends when the last has left, or when somebody publishes the stream here. Whose name it asks in
-//! is said in [`super::players`].
+//! ends when the last has left, or when a client publishes the stream here. [`super::players`] chooses
+//! in whose name it asks.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -26,7 +26,7 @@ pub use super::audience::end_players;
 pub use super::pull::possible;
 
 thread_local! {
-    /// The places of those who play without end: static pulls.
+    /// The seats held for good by `pull … static`.
     static STATIC: RefCell<Vec<(Seat, Rc<Interest>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -66,8 +66,9 @@ pub fn join(request: &Rc<StreamRequest>, stream: &Rc<Stream>) -> Seat {
     Seat::take(&Audience::of(stream), request)
 }
 
-/// A source in another worker came or went. If it was the worker that pulled the stream for all, it
-/// is up to this one now. If it is a publisher, players go over to it; a pull that nobody plays ends.
+/// A source in another worker came or went. If that worker pulled the stream for all, this one may have
+/// to pull it now. If it has a publisher, the players take the stream from there, and a pull without
+/// players ends.
 pub fn resume(stream: &Rc<Stream>) {
     let Some(audience) = audience::find(stream.key()) else { return };
     let other = directory::source(stream.key());

@@ -328,7 +328,7 @@ pub fn close(conn: Rc<AsyncConn>, rest: Vec<u8>) {
         if conn.write_all(&rest).await.is_ok() {
             conn.get_ref().shutdown_write();
             while conn.read(&mut ignored).await.is_ok_and(|n| n > 0) {
-                // what is sent without end keeps nobody waiting
+                // a server that never stops sending must not keep the others waiting
                 next_turn().await;
             }
         }

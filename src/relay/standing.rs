@@ -23,7 +23,7 @@ pub fn standing(key: &Key) -> Option<Rc<StreamRequest>> {
     Some(Rc::new(static_request(server, app, name)))
 }
 
-/// The request of nobody for that stream.
+/// The request of a static pull: no client, only the stream.
 pub fn static_request(server: &Rc<ServerConf>, app: &Rc<AppConf>, name: &[u8]) -> StreamRequest {
     StreamRequest {
         server: server.clone(),
