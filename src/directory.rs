@@ -5,6 +5,7 @@
 
 mod clients;
 mod full;
+mod inner_error;
 mod inner_pull;
 mod inner_source;
 mod key;

@@ -25,6 +25,7 @@ use crate::flv_live;
 use crate::nginx::connection::Connection;
 use crate::nginx::cycle::Cycle;
 use crate::nginx::guard::guard;
+use crate::nginx::log;
 use crate::nginx::parser::{conf_result, Cf, Context};
 use crate::nginx::process;
 use crate::nginx::zone;
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn ngx_rtmp_init_conf(
         // parsed.
         let cycle = unsafe { Cycle::new(cycle) };
         flv_live::module::bind_locations(cycle)?;
-        worker::prepare(cycle)
+        worker::prepare(cycle).map_err(|error| log::emergency!(cycle.log(), "{error}"))
     }))
 }
 
@@ -177,8 +178,8 @@ pub unsafe extern "C" fn ngx_rtmp_init_process(cycle: *mut ngx_cycle_t) -> ngx_i
     // SAFETY: nginx calls with the cycle of the process.
     let start = || worker::init(unsafe { Cycle::new(cycle) }, ngx_rtmp_accept);
     match guard("the start of a worker", start) {
-        Some(Ok(())) => NGX_OK as ngx_int_t,
-        Some(Err(())) | None => NGX_ERROR as ngx_int_t,
+        Some(()) => NGX_OK as ngx_int_t,
+        None => NGX_ERROR as ngx_int_t,
     }
 }
 

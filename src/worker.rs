@@ -17,10 +17,9 @@ use crate::oclp;
 use crate::relay;
 
 /// A configuration has been read, and nothing holds by it yet: what it asks for is tried.
-pub fn prepare(cycle: Cycle) -> Result<(), ()> {
+pub fn prepare(cycle: Cycle) -> Result<(), directory::master::Error> {
     let Some(main) = MainConf::of(cycle) else { return Ok(()) };
     directory::master::prepare(cycle, shared(&main))
-        .map_err(|error| log::emergency!(cycle.log(), "{error}"))
 }
 
 /// The master, or a single process, has read a configuration that will run.
@@ -54,8 +53,8 @@ fn remember_servers(main: &MainConf) {
 }
 
 /// A worker starts. `accept` gets the connections to the addresses of the configuration.
-pub fn init(cycle: Cycle, accept: AcceptHandler) -> Result<(), ()> {
-    let Some(main) = conf::main_conf().filter(|_| process::serves()) else { return Ok(()) };
+pub fn init(cycle: Cycle, accept: AcceptHandler) {
+    let Some(main) = conf::main_conf().filter(|_| process::serves()) else { return };
     if process::is_worker() {
         zone::close_descriptor();
     }
@@ -68,7 +67,6 @@ pub fn init(cycle: Cycle, accept: AcceptHandler) -> Result<(), ()> {
     oclp::init(&main);
     relay::init();
     task::start();
-    Ok(())
 }
 
 /// How long a worker that stops at once may take to tell of all that ends with it, in milliseconds.

@@ -3,13 +3,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
 use std::rc::{Rc, Weak};
 
 use live::{Key, Kind, Media, Publication, Source, Stream};
 use rtmp_protocol::chunk::MAX_MESSAGE;
 use rtmp_protocol::flv::{self, FlvReader};
 
+use super::inner_error::InnerError;
 use super::inner_source::NOT_FOUND;
 use super::key::encode;
 use super::proof::{self, Purpose};
@@ -116,7 +116,7 @@ async fn pull(stream: Weak<Stream>, key: Key, from: Remote) {
             from.pid
         );
     }
-    if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) {
+    if error.is_of_a_dead_worker() {
         forget_dead();
     }
     let again_at = clock::now() + delay(failures);
@@ -162,36 +162,33 @@ fn delay(failures: u32) -> u64 {
 }
 
 /// Connects to another worker and asks it for the stream, once it is known to be one.
-async fn ask(key: &Key, from: Remote) -> io::Result<AsyncConn> {
-    let paths = workers::paths(from.pid).ok_or(io::ErrorKind::NotFound)?;
+async fn ask(key: &Key, from: Remote) -> Result<AsyncConn, InnerError> {
+    let paths = workers::paths(from.pid).ok_or(InnerError::NoSocket)?;
     let address = Address::Unix(paths.stream.into_os_string().into_encoded_bytes());
-    let conn = async_conn::connect(&address).await?;
-    let own = proof::nonce().ok_or(io::ErrorKind::Other)?;
+    let conn = async_conn::connect(&address).await.map_err(InnerError::Connect)?;
+    let own = proof::nonce().ok_or(InnerError::NoProof)?;
     conn.write_all(&own).await?;
     let mut answer = [0; 2 * proof::SIZE];
     let mut len = 0;
     while let Some(rest) = answer.get_mut(len..).filter(|rest| !rest.is_empty()) {
         match conn.read(rest).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => return Err(InnerError::Closed),
             n => len += n,
         }
     }
     let (theirs, proof) = answer.split_at(proof::SIZE);
     if !proof::holds(Purpose::Source, &[&own, theirs], proof) {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the socket is not that of a worker of this nginx",
-        ));
+        return Err(InnerError::Stranger);
     }
     let key = encode(key);
-    let proof = proof::of(Purpose::Pull, &[&own, theirs, &key]).ok_or(io::ErrorKind::Other)?;
+    let proof = proof::of(Purpose::Pull, &[&own, theirs, &key]).ok_or(InnerError::NoProof)?;
     let len = (key.len() as u32).to_be_bytes();
     conn.write_all(&[proof.as_slice(), &len, &key].concat()).await?;
     Ok(conn)
 }
 
-async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result<()> {
-    let conn = task::timeout(CONNECT_MS, ask(key, from)).await.ok_or(io::ErrorKind::TimedOut)??;
+async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> Result<(), InnerError> {
+    let conn = task::timeout(CONNECT_MS, ask(key, from)).await.ok_or(InnerError::Silent)??;
 
     let mut feed = InnerFeed { stream: stream.clone(), from, publication: None };
     let mut reader = FlvReader::new(MAX_MESSAGE);
@@ -211,14 +208,14 @@ async fn feed_from(stream: &Weak<Stream>, key: &Key, from: Remote) -> io::Result
             return Ok(());
         }
         if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(InnerError::Closed);
         }
         if !fed {
             fed = true;
             FAILED.with_borrow_mut(|failed| failed.remove(key));
         }
         let mut input = buffer.get(..kept + n).unwrap_or_default();
-        while let Some(tag) = reader.read(&mut input).map_err(io::Error::other)? {
+        while let Some(tag) = reader.read(&mut input).map_err(InnerError::Flv)? {
             feed.tag(&tag)?;
             share.take(1);
         }
@@ -237,7 +234,7 @@ struct InnerFeed {
 }
 
 impl InnerFeed {
-    fn tag(&mut self, tag: &flv::Tag<'_>) -> io::Result<()> {
+    fn tag(&mut self, tag: &flv::Tag<'_>) -> Result<(), InnerError> {
         let Some(kind) = Kind::of_message_type(tag.kind) else { return Ok(()) };
         if kind == Kind::Data && tag.payload == NOT_FOUND {
             if let Some(stream) = self.stream.upgrade() {
@@ -248,10 +245,10 @@ impl InnerFeed {
         let publication = match &self.publication {
             Some(publication) => publication,
             None => {
-                let stream = self.stream.upgrade().ok_or(io::ErrorKind::NotFound)?;
+                let stream = self.stream.upgrade().ok_or(InnerError::NoPlayers)?;
                 let publication = stream
                     .publish(self.from.priority, Rc::new(InnerSource), clock::now())
-                    .map_err(|_| io::ErrorKind::AlreadyExists)?;
+                    .map_err(|_| InnerError::Taken)?;
                 self.publication.insert(publication)
             }
         };

@@ -15,6 +15,7 @@ use live::{Data, Direct, End, Form, Sink, Subscriber, Subscription};
 use rtmp_protocol::flv;
 use rtmp_protocol::message;
 
+use super::inner_error::InnerError;
 use super::key::decode;
 use super::proof::{self, Purpose};
 use super::sources::has_source;
@@ -84,22 +85,22 @@ impl Puller {
     }
 
     /// Reads the request, and then only the puller's end.
-    fn read(self: &Rc<Self>) -> io::Result<()> {
+    fn read(self: &Rc<Self>) -> Result<(), InnerError> {
         let mut buffer = [0; MAX_REQUEST];
         loop {
             match self.conn.recv(&mut buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(InnerError::Closed),
                 Ok(n) => {
                     let bytes = buffer.get(..n).unwrap_or_default();
                     self.request.borrow_mut().extend_from_slice(bytes);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return self.conn.await_readable();
+                    return Ok(self.conn.await_readable()?);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             if self.request.borrow().len() > MAX_REQUEST {
-                return Err(io::ErrorKind::InvalidData.into());
+                return Err(InnerError::TooLong);
             }
             self.prove()?;
             self.subscribe()?;
@@ -107,7 +108,7 @@ impl Puller {
     }
 
     /// Answers the puller's number.
-    fn prove(&self) -> io::Result<()> {
+    fn prove(&self) -> Result<(), InnerError> {
         let request = self.request.borrow();
         let Some((theirs, _)) = request.split_first_chunk::<{ proof::SIZE }>() else {
             return Ok(());
@@ -115,18 +116,18 @@ impl Puller {
         if self.answered.get().is_some() {
             return Ok(());
         }
-        let own = proof::nonce().ok_or(io::ErrorKind::Other)?;
-        let proof = proof::of(Purpose::Source, &[theirs, &own]).ok_or(io::ErrorKind::Other)?;
+        let own = proof::nonce().ok_or(InnerError::NoProof)?;
+        let proof = proof::of(Purpose::Source, &[theirs, &own]).ok_or(InnerError::NoProof)?;
         self.answered.set(Some(own));
         // a socket that was just accepted takes as little at once
         match self.conn.send(&[own, proof].concat())? {
             n if n == 2 * proof::SIZE => Ok(()),
-            _ => Err(io::ErrorKind::WriteZero.into()),
+            _ => Err(InnerError::Silent),
         }
     }
 
     /// Subscribes once the request is complete.
-    fn subscribe(self: &Rc<Self>) -> io::Result<()> {
+    fn subscribe(self: &Rc<Self>) -> Result<(), InnerError> {
         let key = {
             let request = self.request.borrow();
             let Some((theirs, rest)) = request.split_first_chunk::<{ proof::SIZE }>() else {
@@ -140,18 +141,18 @@ impl Puller {
             {
                 return Ok(());
             }
-            let own = self.answered.get().ok_or(io::ErrorKind::InvalidData)?;
+            let own = self.answered.get().ok_or(InnerError::NoKey)?;
             if !proof::holds(Purpose::Pull, &[theirs, &own, key], proof) {
-                return Err(io::ErrorKind::PermissionDenied.into());
+                return Err(InnerError::Stranger);
             }
-            decode(key).ok_or(io::ErrorKind::InvalidData)?
+            decode(key).ok_or(InnerError::NoKey)?
         };
         // what this worker takes from others itself, also from the puller, is not passed on
         if !has_source(&key) {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(InnerError::NoSource);
         }
         // without a source yet: this worker's pull goes on for the players of all workers
-        let stream = registry::find(&key).ok_or(io::ErrorKind::NotFound)?;
+        let stream = registry::find(&key).ok_or(InnerError::NoSource)?;
         let (sink, prologue) = (self.clone(), flv::header(true, true).to_vec());
         let subscriber = Subscriber { form: Form::Flv, sink, player: true, prologue };
         self.subscription.replace(Some(stream.subscribe(subscriber, clock::now())));

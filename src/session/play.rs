@@ -40,7 +40,7 @@ impl Session {
         let (name, args) = match Name::parse(name) {
             Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
             Ok(_) => return self.not_found(&stream, "the stream has no name"),
-            Err(why) => return self.not_found(&stream, why),
+            Err(bad) => return self.not_found(&stream, bad.why()),
         };
         let stream_request = match self.stream_request(&stream, &name, args) {
             Ok(stream_request) => stream_request,

@@ -30,7 +30,7 @@ impl Session {
         let (name, args) = match Name::parse(asked) {
             Ok(Name { name, args }) if !name.is_empty() => (name.to_vec(), args.to_vec()),
             Ok(_) => return self.bad_name(&stream, "the stream has no name"),
-            Err(why) => return self.bad_name(&stream, why),
+            Err(bad) => return self.bad_name(&stream, bad.why()),
         };
         let stream_request = match self.stream_request(&stream, &name, args) {
             Ok(stream_request) => stream_request,

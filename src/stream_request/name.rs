@@ -1,5 +1,6 @@
 //! How clients name streams, in RTMP's commands and in the paths of HTTP.
 
+use std::fmt;
 use std::rc::Rc;
 
 use crate::conf::{Listen, ServerConf};
@@ -15,21 +16,48 @@ pub struct Name<'a> {
     pub args: &'a [u8],
 }
 
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadName {
+    /// It is longer than [`MAX_NAME`], or its query than a signed token.
+    TooLong,
+    /// It holds bytes that no url could carry.
+    ControlBytes,
+}
+
+impl BadName {
+    /// For the client and for the log.
+    pub fn why(self) -> &'static str {
+        match self {
+            BadName::TooLong => "the name is too long",
+            BadName::ControlBytes => "the name holds control bytes",
+        }
+    }
+}
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.why())
+    }
+}
+
+impl std::error::Error for BadName {}
+
 impl<'a> Name<'a> {
     /// Splits `text` at the first `?`, and refuses what [`Name::new`] refuses.
-    pub fn parse(text: &'a [u8]) -> Result<Self, &'static str> {
+    pub fn parse(text: &'a [u8]) -> Result<Self, BadName> {
         let mut parts = text.splitn(2, |&byte| byte == b'?');
         Name::new(parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
     }
 
     /// A name is an identity, so one that is too long, or holds control bytes that no url could
     /// carry, is refused, not shortened.
-    pub fn new(name: &'a [u8], args: &'a [u8]) -> Result<Self, &'static str> {
+    pub fn new(name: &'a [u8], args: &'a [u8]) -> Result<Self, BadName> {
         if name.len() > MAX_NAME || args.len() > MAX_ARGS {
-            return Err("the name is too long");
+            return Err(BadName::TooLong);
         }
         if name.iter().chain(args).any(u8::is_ascii_control) {
-            return Err("the name holds control bytes");
+            return Err(BadName::ControlBytes);
         }
         Ok(Name { name, args })
     }
@@ -70,4 +98,45 @@ pub fn join(app: &[u8], name: &[u8]) -> Vec<u8> {
 
 fn is_ipv4(host: &[u8]) -> bool {
     std::str::from_utf8(host).is_ok_and(|host| host.parse::<std::net::Ipv4Addr>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_ends_at_the_first_question_mark() {
+        let name = Name::parse(b"a?b=c?d").ok().map(|Name { name, args }| (name, args));
+        assert_eq!(name, Some((b"a".as_slice(), b"b=c?d".as_slice())));
+        assert!(Name::parse(b"").is_ok_and(|name| name.name.is_empty() && name.args.is_empty()));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_and_not_shortened() {
+        assert!(Name::new(&[b'a'; MAX_NAME], &[b'b'; MAX_ARGS]).is_ok());
+        assert_eq!(Name::new(&[b'a'; MAX_NAME + 1], b"").err(), Some(BadName::TooLong));
+        assert_eq!(Name::new(b"a", &[b'b'; MAX_ARGS + 1]).err(), Some(BadName::TooLong));
+    }
+
+    #[test]
+    fn no_line_of_a_request_can_be_forged() {
+        for name in [b"a\r\nb".as_slice(), b"a\0", b"a?b\x7f"] {
+            assert_eq!(Name::parse(name).err(), Some(BadName::ControlBytes));
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_however_it_is_divided() {
+        assert_eq!(join(b"live", b"a"), b"live/a");
+        assert_eq!(join(b"live/", b"a"), b"live/a");
+        assert_eq!(join(b"", b"live/a"), b"live/a");
+    }
+
+    #[test]
+    fn an_address_is_told_from_a_name() {
+        assert!(is_ipv4(b"1.2.3.4"));
+        for host in [b"a.example".as_slice(), b"1.2.3", b"::1", b"1.2.3.4:80", b"\xff"] {
+            assert!(!is_ipv4(host));
+        }
+    }
 }
