@@ -14,6 +14,7 @@ use nginx_sys::{
 };
 
 use super::request::{Filters, Request};
+use crate::nginx::clock;
 use crate::nginx::connection::is_tls;
 use crate::nginx::event::Event;
 
@@ -273,6 +274,7 @@ impl Request {
             // a delayed event (limit_rate) has its timer already
             if (*wev).delayed() == 0 {
                 ngx_add_timer(wev, (*conf).send_timeout);
+                self.0.send_by.set(clock::now().saturating_add((*conf).send_timeout as u64));
             }
             if ngx_handle_write_event(wev, (*conf).send_lowat) != NGX_OK as ngx_int_t {
                 return Err(io::ErrorKind::Other.into());

@@ -112,7 +112,7 @@ unsafe extern "C" fn on_write(r: *mut ngx_http_request_t) {
         // SAFETY: nginx calls the handlers of a live request.
         unsafe {
             let wev = (*(*r).connection).write;
-            if (*wev).timedout() != 0 && clock::stood_still((*wev).timer.key as u64) {
+            if (*wev).timedout() != 0 && clock::stood_still(request.0.send_by.get()) {
                 // that the client has read meanwhile may be an event of the turns to come
                 (*wev).set_timedout(0);
                 ngx_add_timer(wev, clock::GRACE_MS as nginx_sys::ngx_msec_t);

@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) output: RefCell<Output>,
     pub(super) filters: Cell<Filters>,
     pub(super) subrequests: OnceCell<Event>,
+    /// When the client has to have taken something: nginx clears what a timer was set to.
+    pub(super) send_by: Cell<u64>,
 }
 
 /// What nginx's filters were seen to make of the body.
@@ -65,6 +67,7 @@ impl Request {
             output: RefCell::default(),
             filters: Cell::new(Filters::Unknown),
             subrequests: OnceCell::new(),
+            send_by: Cell::default(),
         }))
     }
 
