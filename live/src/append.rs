@@ -19,7 +19,7 @@ pub(crate) enum Note {
 impl State {
     /// Takes a message of a source: into the log if it is on air, else only what players will need
     /// when it gets there. `None` = not for the players.
-    pub fn append(
+    pub(crate) fn append(
         &mut self,
         source: u64,
         media: Media<'_>,
@@ -135,7 +135,7 @@ impl State {
     }
 
     /// Appends what the source that goes on air sent before and players need.
-    pub fn repeat_headers(&mut self, settings: &Settings, now: u64) {
+    pub(crate) fn repeat_headers(&mut self, settings: &Settings, now: u64) {
         for (kind, payload) in self.sources.renew_headers(self.packets.next()) {
             let media = Media { kind, timestamp: 0, payload: &payload };
             self.push(media, media.info().as_ref(), true, settings, now);

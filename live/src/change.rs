@@ -28,7 +28,7 @@ pub(crate) struct Announced(Cell<u8>);
 impl Announced {
     /// `change` is to be told. False: there is one like it that was not told yet, as a source may send
     /// more headers in a turn than anybody can look at.
-    pub fn begin(&self, change: Change) -> bool {
+    pub(crate) fn begin(&self, change: Change) -> bool {
         let Some(bit) = header_bit(change) else { return true };
         let announced = self.0.get();
         self.0.set(announced | bit);
@@ -36,7 +36,7 @@ impl Announced {
     }
 
     /// `change` is told.
-    pub fn end(&self, change: Change) {
+    pub(crate) fn end(&self, change: Change) {
         let bit = header_bit(change).unwrap_or(0);
         self.0.set(self.0.get() & !bit);
     }

@@ -11,33 +11,33 @@ use crate::settings::Settings;
 /// the key frames. A queue that has just grown is half empty.
 const PACKET: u64 = 2 * (size_of::<Packet>() + 2 * size_of::<u64>()) as u64;
 /// The most packets of one wire that are kept, for players to come or for slow ones.
-pub const MAX_PACKETS: u64 = 1 << 18;
+pub(crate) const MAX_PACKETS: u64 = 1 << 18;
 /// All wires of a stream hold so many times what one may hold. There is one for RTMP, one for
 /// HTTP-FLV, and one for servers that are pushed to.
 const WIRES: u64 = 3;
 /// The most wires of a stream.
-pub const MAX_WIRES: usize = 8;
+pub(crate) const MAX_WIRES: usize = 8;
 /// The most sources of a stream, those that stand by included.
-pub const MAX_SOURCES: usize = 8;
+pub(crate) const MAX_SOURCES: usize = 8;
 /// What is sent to players before it is due, as there is so much of it, in bytes: a second of
 /// 32 Mbit/s.
-pub const MAX_UNFLUSHED: u64 = 4 << 20;
+pub(crate) const MAX_UNFLUSHED: u64 = 4 << 20;
 /// The shortest queue whose room is given back when three quarters of it are unused.
 const MIN_SHRUNK: usize = 1024;
 
 /// What so many bytes of so many packets cost in one wire.
-pub fn of(bytes: u64, packets: u64) -> u64 {
+pub(crate) fn of(bytes: u64, packets: u64) -> u64 {
     bytes + packets * PACKET
 }
 
 /// How much each of so many wires may hold.
-pub fn of_wire(settings: &Settings, wires: usize) -> u64 {
+pub(crate) fn of_wire(settings: &Settings, wires: usize) -> u64 {
     let all = WIRES * settings.cache_size.max(settings.out_queue_size);
     all / wires.max(1) as u64
 }
 
 /// How much the GOP cache may hold in each of so many wires.
-pub fn of_cache(settings: &Settings, wires: usize) -> u64 {
+pub(crate) fn of_cache(settings: &Settings, wires: usize) -> u64 {
     match wires as u64 <= WIRES {
         true => settings.cache_size,
         false => settings.cache_size.min(of_wire(settings, wires)),
@@ -45,7 +45,7 @@ pub fn of_cache(settings: &Settings, wires: usize) -> u64 {
 }
 
 /// Gives back the room of a queue that was long once.
-pub fn shrink<T>(queue: &mut VecDeque<T>) {
+pub(crate) fn shrink<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > MIN_SHRUNK && queue.len() < queue.capacity() / 4 {
         queue.shrink_to((2 * queue.len()).max(MIN_SHRUNK));
     }

@@ -67,27 +67,27 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// Whether it takes the bytes of the wire as they are.
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.mode == Mode::Live
     }
 
     /// The same, and whether it has all that it could get so far.
-    pub fn is_steady(&self) -> bool {
+    pub(crate) fn is_steady(&self) -> bool {
         self.is_live() && self.head.is_none() && !self.blocked
     }
 
     /// The bytes that go out before the wire's.
-    pub fn head(&mut self) -> &mut Head {
+    pub(crate) fn head(&mut self) -> &mut Head {
         self.head.get_or_insert_default()
     }
 
     /// What it holds for itself alone.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.cost())
     }
 
     /// Takes the rest of the packet at `pos` over into the head, so that the cursor may be moved.
-    pub fn finish_packet(&mut self, wire: &Wire) {
+    pub(crate) fn finish_packet(&mut self, wire: &Wire) {
         let Some((from, to)) = self.rest_of_packet(wire) else { return };
         for (block, range) in wire.pieces(from, to) {
             self.head().push_rest(block, range);
@@ -99,7 +99,7 @@ impl Cursor {
     }
 
     /// The bytes that complete the packet which has begun to go out.
-    pub fn rest_of_packet(&self, wire: &Wire) -> Option<(u64, u64)> {
+    pub(crate) fn rest_of_packet(&self, wire: &Wire) -> Option<(u64, u64)> {
         let seq = match self.mode {
             Mode::Live => wire.packet_at(self.pos),
             Mode::Picking { seq } => seq,
@@ -110,13 +110,13 @@ impl Cursor {
     }
 
     /// Looks at each packet from number `seq` on.
-    pub fn pick_from(&mut self, seq: u64) {
+    pub(crate) fn pick_from(&mut self, seq: u64) {
         self.mode = Mode::Picking { seq };
         self.pos = 0;
     }
 
     /// Notes that `n` bytes were taken, first of the head, and gives how many were of the wire.
-    pub fn advance(&mut self, n: usize) -> u64 {
+    pub(crate) fn advance(&mut self, n: usize) -> u64 {
         let Some(head) = &mut self.head else { return n as u64 };
         let n = head.advance(n);
         if head.len() == 0 {

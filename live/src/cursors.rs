@@ -20,7 +20,7 @@ fn slot_of(id: u64) -> usize {
 
 impl Cursors {
     /// Takes in the cursor that `make` makes of its id, and gives that.
-    pub fn insert(&mut self, make: impl FnOnce(u64) -> Cursor) -> u64 {
+    pub(crate) fn insert(&mut self, make: impl FnOnce(u64) -> Cursor) -> u64 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
@@ -36,7 +36,7 @@ impl Cursors {
     }
 
     /// Takes the cursor of this id out. It is not a member any more.
-    pub fn remove(&mut self, id: u64) -> Option<Cursor> {
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Cursor> {
         let entry = self.slots.get_mut(slot_of(id))?;
         let cursor = entry.take_if(|cursor| cursor.id == id)?;
         self.free.push(id as u32);
@@ -45,17 +45,17 @@ impl Cursors {
     }
 
     /// The cursor of this id.
-    pub fn get(&self, id: u64) -> Option<&Cursor> {
+    pub(crate) fn get(&self, id: u64) -> Option<&Cursor> {
         self.slots.get(slot_of(id))?.as_ref().filter(|cursor| cursor.id == id)
     }
 
     /// The cursor of this id, to be changed. Of a member, the position is not known here.
-    pub fn get_mut(&mut self, id: u64) -> Option<&mut Cursor> {
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Cursor> {
         self.slots.get_mut(slot_of(id))?.as_mut().filter(|cursor| cursor.id == id)
     }
 
     /// The same; one of `members` leaves them, so that its position is known.
-    pub fn take_back(&mut self, id: u64, members: &mut Members) -> Option<&mut Cursor> {
+    pub(crate) fn take_back(&mut self, id: u64, members: &mut Members) -> Option<&mut Cursor> {
         let moved = members.leave(self.get_mut(id)?);
         if let Some(moved) = moved {
             moved.tell(&mut self.slots);
@@ -64,22 +64,22 @@ impl Cursors {
     }
 
     /// All of them, each at its slot.
-    pub fn slots(&mut self) -> &mut [Option<Cursor>] {
+    pub(crate) fn slots(&mut self) -> &mut [Option<Cursor>] {
         &mut self.slots
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Cursor> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Cursor> {
         self.slots.iter().flatten()
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
     /// How many of them are players.
-    pub fn players(&self) -> usize {
+    pub(crate) fn players(&self) -> usize {
         self.players
     }
 }

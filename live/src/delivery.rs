@@ -32,7 +32,7 @@ pub(crate) struct Delivery<'a> {
 impl Delivery<'_> {
     /// Sends the subscriber at `slot` what there is for it, and writes to it directly from then on if
     /// that can be. One that is blocked is held to its bounds only.
-    pub fn serve(&mut self, cursor: &mut Cursor, slot: u32) {
+    pub(crate) fn serve(&mut self, cursor: &mut Cursor, slot: u32) {
         let end = match cursor.blocked {
             true => self.bound_own(cursor),
             false => match self.deliver(cursor) {

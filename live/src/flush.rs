@@ -8,7 +8,7 @@ use crate::state::State;
 
 impl State {
     /// Sends everybody what is new, in one write each.
-    pub fn flush(&mut self, settings: &Settings, now: u64) -> Ended {
+    pub(crate) fn flush(&mut self, settings: &Settings, now: u64) -> Ended {
         self.flushed = now;
         self.packets.wake(now);
         let mut ended = Vec::new();
@@ -47,7 +47,7 @@ impl State {
     }
 
     /// Sends one subscriber what there is for it.
-    pub fn deliver_one(&mut self, id: u64, settings: &Settings, now: u64) -> Ended {
+    pub(crate) fn deliver_one(&mut self, id: u64, settings: &Settings, now: u64) -> Ended {
         let (sources, packets) = (&self.sources, &mut self.packets);
         let Some(cursor) = self.cursors.get_mut(id).filter(|cursor| cursor.direct.is_none()) else {
             return Vec::new();
@@ -60,7 +60,7 @@ impl State {
     }
 
     /// Forgets the packets that nobody needs: neither a subscriber nor the cache.
-    pub fn trim(&mut self, settings: &Settings) {
+    pub(crate) fn trim(&mut self, settings: &Settings) {
         let next = self.packets.next();
         let outlets = &mut self.packets.outlets;
         outlets.drop_idle(self.flushed);

@@ -50,30 +50,30 @@ impl Part {
 
 impl Head {
     /// These bytes.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         let len = bytes.len();
         Head { parts: [Part::Own(bytes)].into(), sent: 0, len }
     }
 
     /// Bytes that are not out yet.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Answers and statuses that are not out yet, in bytes.
-    pub fn own_len(&self) -> usize {
+    pub(crate) fn own_len(&self) -> usize {
         let own = self.parts.iter().filter(|part| matches!(part, Part::Own(_)));
         let own: usize = own.map(|part| part.bytes().len()).sum();
         own - if let Some(Part::Own(_)) = self.parts.front() { self.sent } else { 0 }
     }
 
     /// What it holds.
-    pub fn cost(&self) -> u64 {
+    pub(crate) fn cost(&self) -> u64 {
         (self.len + self.parts.len() * size_of::<Part>()) as u64
     }
 
     /// Adds a copy of `bytes`.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.len += bytes.len();
         // what is out would be kept for as long as something follows
         if let ([Part::Own(first)], 1..) = (self.parts.make_contiguous(), self.sent) {
@@ -86,24 +86,24 @@ impl Head {
     }
 
     /// Adds a part of a message that lies in `block`.
-    pub fn push_rest(&mut self, block: &Rc<Block>, range: Range<usize>) {
+    pub(crate) fn push_rest(&mut self, block: &Rc<Block>, range: Range<usize>) {
         self.len += range.len();
         self.parts.push_back(Part::Rest(block.clone(), range));
     }
 
     /// Adds a sticky message that lies in `block`.
-    pub fn push_sticky(&mut self, block: &Rc<Block>, range: Range<usize>) {
+    pub(crate) fn push_sticky(&mut self, block: &Rc<Block>, range: Range<usize>) {
         self.len += range.len();
         self.parts.push_back(Part::Sticky(block.clone(), range));
     }
 
     /// Whether there are sticky messages.
-    pub fn has_stickies(&self) -> bool {
+    pub(crate) fn has_stickies(&self) -> bool {
         self.parts.iter().any(Part::is_sticky)
     }
 
     /// Takes out the sticky messages that have not begun to go out.
-    pub fn drop_stickies(&mut self) {
+    pub(crate) fn drop_stickies(&mut self) {
         let mut begun = self.sent > 0;
         let len = &mut self.len;
         self.parts.retain(|part| {
@@ -116,7 +116,7 @@ impl Head {
     }
 
     /// Adds the bytes to `parts`, and the blocks that hold them to `blocks`.
-    pub fn slices<'a>(
+    pub(crate) fn slices<'a>(
         &'a self,
         parts: &mut Vec<IoSlice<'a>>,
         blocks: &mut Vec<Option<&'a Rc<Block>>>,
@@ -132,7 +132,7 @@ impl Head {
     }
 
     /// Notes that `n` bytes were taken, and gives how many of them were not of these.
-    pub fn advance(&mut self, mut n: usize) -> usize {
+    pub(crate) fn advance(&mut self, mut n: usize) -> usize {
         while let Some(first) = self.parts.front() {
             let left = first.bytes().len() - self.sent;
             if n < left {
@@ -149,7 +149,7 @@ impl Head {
     }
 
     /// The bytes that are not out yet.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         let (mut parts, mut blocks) = (Vec::new(), Vec::new());
         self.slices(&mut parts, &mut blocks);
         parts.iter().flat_map(|part| part.iter().copied()).collect()

@@ -15,7 +15,7 @@ use crate::media::{Kind, Media};
 /// fit, and a peer that invents tracks does not fill the memory.
 const MAX_STICKIES: usize = 64;
 /// The bytes of them: real ones take hundreds, and metadata with pictures in it some 100 KiB.
-pub const MAX_STICKY_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_STICKY_BYTES: usize = 1024 * 1024;
 /// The largest sequence header that is sent again when frames of its codec come back, in bytes: a
 /// source that changes to and fro makes no flood of it.
 const MAX_REPEATED: usize = 4096;
@@ -24,7 +24,7 @@ const MAX_TRACKS: usize = 32;
 
 /// A message that every later player needs first.
 #[derive(Clone)]
-pub struct Sticky {
+pub(crate) struct Sticky {
     pub kind: Kind,
     track: u8,
     four_cc: [u8; 4],
@@ -71,7 +71,7 @@ struct Track {
 /// The sticky messages of one source, per (kind, track, FourCC), with those that packets in the log
 /// still need.
 #[derive(Default)]
-pub struct Headers {
+pub(crate) struct Headers {
     stickies: Vec<Sticky>,
     tracks: Vec<Track>,
     /// Some wait for the first frame of their track.
@@ -86,7 +86,7 @@ pub struct Headers {
 
 /// What a message was to the sticky ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub(crate) enum Noted {
     /// Not one of them.
     Nothing,
     /// One of a kind that was not there.
@@ -101,7 +101,7 @@ pub enum Noted {
 
 /// What a frame does to the sticky messages.
 #[derive(Default)]
-pub struct Framed {
+pub(crate) struct Framed {
     /// They are to be put in front of it.
     pub due: Vec<(Kind, Rc<[u8]>)>,
     /// It is of another codec than those before.
@@ -110,7 +110,12 @@ pub struct Framed {
 
 impl Headers {
     /// Takes note of `media`, which becomes packet `seq` of the log, or none for now.
-    pub fn note(&mut self, media: &Media<'_>, info: Option<&Info>, seq: Option<u64>) -> Noted {
+    pub(crate) fn note(
+        &mut self,
+        media: &Media<'_>,
+        info: Option<&Info>,
+        seq: Option<u64>,
+    ) -> Noted {
         let (track, four_cc, class) = match info {
             Some(info) => match info.class {
                 Class::SequenceHeader | Class::Metadata => {
@@ -175,7 +180,7 @@ impl Headers {
     }
 
     /// Takes note of a frame, which becomes packet `seq`, or one behind it, or none for now.
-    pub fn frame(&mut self, kind: Kind, info: &Info, seq: Option<u64>) -> Framed {
+    pub(crate) fn frame(&mut self, kind: Kind, info: &Info, seq: Option<u64>) -> Framed {
         let known =
             self.tracks.iter().find(|track| (track.kind, track.number) == (kind, info.track));
         match known {
@@ -249,25 +254,25 @@ impl Headers {
     }
 
     /// Whether some are there whose track has no frames so far.
-    pub fn are_unframed(&self) -> bool {
+    pub(crate) fn are_unframed(&self) -> bool {
         self.unframed
     }
 
     /// Whether frames of the kind have come, or of this track of it.
-    pub fn has_track(&self, kind: Kind, track: Option<u8>) -> bool {
+    pub(crate) fn has_track(&self, kind: Kind, track: Option<u8>) -> bool {
         let mut tracks = self.tracks.iter().filter(|track| track.kind == kind);
         tracks.any(|other| track.is_none_or(|track| track == other.number))
     }
 
     /// Whether video has a sequence header.
-    pub fn announce_video(&self) -> bool {
+    pub(crate) fn announce_video(&self) -> bool {
         let mut video = self.stickies.iter().filter(|sticky| sticky.kind == Kind::Video);
         video.any(|sticky| sticky.is_current() && sticky.is_header())
     }
 
     /// Makes all of them new, as those of a source that goes on air: the first is packet `seq`, and
     /// the others follow. They are given in the order a player wants them.
-    pub fn renew(&mut self, seq: u64) -> Vec<(Kind, Rc<[u8]>)> {
+    pub(crate) fn renew(&mut self, seq: u64) -> Vec<(Kind, Rc<[u8]>)> {
         self.stickies.retain(Sticky::is_current);
         self.stickies.sort_by_key(|sticky| order(sticky.kind));
         for (sticky, seq) in self.stickies.iter_mut().zip(seq..) {
@@ -280,7 +285,7 @@ impl Headers {
     /// The messages that a player needs in front of packet `at`, if it has those of the packets before
     /// `after`, in the order it wants them: metadata, video, audio. `all`: also those of tracks that
     /// have no frames so far.
-    pub fn needed(&self, after: u64, at: u64, all: bool) -> impl Iterator<Item = &Sticky> {
+    pub(crate) fn needed(&self, after: u64, at: u64, all: bool) -> impl Iterator<Item = &Sticky> {
         let needed = move |sticky: &&Sticky| {
             let Some(from) = sticky.from else { return false };
             // at first a player gets the newest metadata
@@ -297,12 +302,12 @@ impl Headers {
     }
 
     /// Whether a packet from number `after` on is one of them.
-    pub fn any_since(&self, after: u64) -> bool {
+    pub(crate) fn any_since(&self, after: u64) -> bool {
         self.last.is_some_and(|last| last >= after)
     }
 
     /// Forgets those that only packets before number `first` needed.
-    pub fn trim(&mut self, first: u64) {
+    pub(crate) fn trim(&mut self, first: u64) {
         if std::mem::take(&mut self.outdated) {
             self.stickies.retain(|sticky| sticky.idle || sticky.to.is_none_or(|to| to > first));
             self.outdated = self.stickies.iter().any(|sticky| !sticky.is_current() && !sticky.idle);
@@ -332,7 +337,7 @@ impl Headers {
     }
 
     /// What they hold.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         (self.bytes() + self.stickies.capacity() * size_of::<Sticky>()) as u64
     }
 }

@@ -2,6 +2,7 @@
 //! form; each subscriber is a cursor over the same bytes. It knows nothing beyond media messages.
 
 #![deny(unsafe_code)]
+#![warn(unreachable_pub)]
 #![cfg_attr(
     not(test),
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)

@@ -62,7 +62,7 @@ impl Media<'_> {
 
 /// What is kept of a packet beside its encoded bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet {
+pub(crate) struct Packet {
     pub kind: Kind,
     /// A player may start here.
     pub key: bool,

@@ -50,7 +50,7 @@ pub(crate) struct Moved {
 
 impl Moved {
     /// Tells its cursor.
-    pub fn tell(self, slots: &mut [Option<Cursor>]) {
+    pub(crate) fn tell(self, slots: &mut [Option<Cursor>]) {
         if let Some(Some(cursor)) = slots.get_mut(self.slot as usize) {
             cursor.direct = Some(self.place);
         }
@@ -59,17 +59,17 @@ impl Moved {
 
 impl Members {
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// A position that each of them has reached, if there are any.
-    pub fn reached(&self) -> Option<u64> {
+    pub(crate) fn reached(&self) -> Option<u64> {
         (self.count > 0).then_some(self.flushed)
     }
 
     /// Takes in the cursor of `slot`, if it has all that there is and its sink gives its socket.
-    pub fn enter(&mut self, cursor: &mut Cursor, slot: u32) {
+    pub(crate) fn enter(&mut self, cursor: &mut Cursor, slot: u32) {
         if !cursor.is_steady() || cursor.direct.is_some() {
             return;
         }
@@ -87,7 +87,7 @@ impl Members {
     /// Takes the cursor out, so that it may be looked at and changed. The last of its list takes its
     /// place.
     #[must_use]
-    pub fn leave(&mut self, cursor: &mut Cursor) -> Option<Moved> {
+    pub(crate) fn leave(&mut self, cursor: &mut Cursor) -> Option<Moved> {
         let place = cursor.direct.take()?;
         let members = self.lists.get_mut(usize::from(place.list))?;
         let index = place.index as usize;
@@ -102,7 +102,7 @@ impl Members {
     }
 
     /// Writes to each relay, or each player, what is new in `wire`. A member that takes less leaves.
-    pub fn flush(
+    pub(crate) fn flush(
         &mut self,
         relays: bool,
         wire: &Wire,

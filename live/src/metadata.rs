@@ -42,7 +42,7 @@ const KNOWN: &[&[u8]] = &[
 /// The data message that players get for `payload`, which a source sent; none if they get nothing.
 /// Other data than metadata is never touched. `on` passes what is known of what can be read, and
 /// nothing of metadata that is written in no way that is.
-pub fn for_players(meta: Meta, payload: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub(crate) fn for_players(meta: Meta, payload: &[u8]) -> Option<Cow<'_, [u8]>> {
     // an instruction to servers
     let payload = command::without_set_data_frame(payload);
     let is_metadata = command::data_name(payload).is_some_and(|(name, _)| name == b"onMetaData");

@@ -52,42 +52,42 @@ pub(crate) struct Outlets(Vec<Outlet>);
 
 impl Outlets {
     /// One outlet, of the form in which packets are kept.
-    pub fn new(form: Form) -> Self {
+    pub(crate) fn new(form: Form) -> Self {
         Outlets(vec![Outlet::new(Wire::new(form, 0))])
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The wire in which packets are kept.
-    pub fn first(&self) -> Option<&Wire> {
+    pub(crate) fn first(&self) -> Option<&Wire> {
         self.0.first().map(|outlet| &outlet.wire)
     }
 
     /// The outlet of this form.
-    pub fn get(&self, form: Form) -> Option<&Outlet> {
+    pub(crate) fn get(&self, form: Form) -> Option<&Outlet> {
         self.0.iter().find(|outlet| outlet.wire.form == form)
     }
 
     /// The outlet of this form.
-    pub fn get_mut(&mut self, form: Form) -> Option<&mut Outlet> {
+    pub(crate) fn get_mut(&mut self, form: Form) -> Option<&mut Outlet> {
         self.0.iter_mut().find(|outlet| outlet.wire.form == form)
     }
 
     /// The wire of this form.
-    pub fn wire(&self, form: Form) -> Option<&Wire> {
+    pub(crate) fn wire(&self, form: Form) -> Option<&Wire> {
         self.get(form).map(|outlet| &outlet.wire)
     }
 
     /// All of them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outlet> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outlet> {
         self.0.iter_mut()
     }
 
     /// Puts a message that came at time `now` (ms) into each wire that somebody wants.
-    pub fn append(&mut self, media: &Media<'_>, settings: &Settings, now: u64) {
+    pub(crate) fn append(&mut self, media: &Media<'_>, settings: &Settings, now: u64) {
         for outlet in self.0.iter_mut().filter(|outlet| outlet.is_wanted(settings)) {
             outlet.wire.append(media, now);
         }
@@ -95,7 +95,13 @@ impl Outlets {
 
     /// A subscriber comes that wants the packets from number `seq` on, of which `next` will be the
     /// next. Gives the first that it can have; none if there is no wire of its form.
-    pub fn enter(&mut self, form: Form, seq: u64, next: u64, settings: &Settings) -> Option<u64> {
+    pub(crate) fn enter(
+        &mut self,
+        form: Form,
+        seq: u64,
+        next: u64,
+        settings: &Settings,
+    ) -> Option<u64> {
         let outlet = self.get_mut(form)?;
         if !outlet.is_wanted(settings) {
             outlet.wire.resume(next);
@@ -106,17 +112,17 @@ impl Outlets {
     }
 
     /// Whether there may be one more.
-    pub fn have_room(&self) -> bool {
+    pub(crate) fn have_room(&self) -> bool {
         self.0.len() < cost::MAX_WIRES
     }
 
     /// Adds an outlet with one subscriber.
-    pub fn add(&mut self, wire: Wire) {
+    pub(crate) fn add(&mut self, wire: Wire) {
         self.0.push(Outlet { subscribers: 1, ..Outlet::new(wire) });
     }
 
     /// A subscriber has left at time `now`.
-    pub fn leave(&mut self, form: Form, settings: &Settings, now: u64) {
+    pub(crate) fn leave(&mut self, form: Form, settings: &Settings, now: u64) {
         let Some(outlet) = self.get_mut(form) else { return };
         outlet.subscribers -= 1;
         if outlet.subscribers == 0 {
@@ -127,7 +133,7 @@ impl Outlets {
     }
 
     /// Drops the wires whose players have left for long.
-    pub fn drop_idle(&mut self, now: u64) {
+    pub(crate) fn drop_idle(&mut self, now: u64) {
         if self.0.len() > 1 {
             self.drop_left(LINGER_MS, now);
         }
@@ -140,12 +146,12 @@ impl Outlets {
     }
 
     /// Whether there are subscribers that the engine does not write to directly.
-    pub fn have_others(&self) -> bool {
+    pub(crate) fn have_others(&self) -> bool {
         self.0.iter().any(|outlet| outlet.subscribers > outlet.members.count())
     }
 
     /// What the wires hold.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.0.iter().map(|outlet| outlet.wire.held()).sum()
     }
 }

@@ -18,25 +18,25 @@ const MAX_MS: usize = 33;
 
 /// The sockets that one flush of a stream reads from and writes to; they count into the worker's sum
 /// until dropped.
-pub struct Sockets {
+pub(crate) struct Sockets {
     own: Cell<usize>,
     all: Rc<Cell<usize>>,
 }
 
 impl Sockets {
     /// None so far, of the worker whose sum is `all`.
-    pub fn new(all: &Rc<Cell<usize>>) -> Self {
+    pub(crate) fn new(all: &Rc<Cell<usize>>) -> Self {
         Sockets { own: Cell::new(0), all: all.clone() }
     }
 
     /// There are so many now.
-    pub fn set(&self, sockets: usize) {
+    pub(crate) fn set(&self, sockets: usize) {
         let old = self.own.replace(sockets);
         self.all.set(self.all.get() + sockets - old);
     }
 
     /// The window in milliseconds that suits the worker's load; 0 = at the end of the loop turn.
-    pub fn window(&self) -> u64 {
+    pub(crate) fn window(&self) -> u64 {
         let beyond = self.all.get().min(BUSY).saturating_sub(IDLE);
         (beyond * MAX_MS / (BUSY - IDLE)) as u64
     }

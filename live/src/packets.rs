@@ -32,7 +32,7 @@ pub(crate) struct Packets {
 
 impl Packets {
     /// None so far, at time `now` (ms).
-    pub fn new(form: Form, now: u64) -> Self {
+    pub(crate) fn new(form: Form, now: u64) -> Self {
         Packets {
             packets: VecDeque::new(),
             first: 0,
@@ -45,43 +45,49 @@ impl Packets {
     }
 
     /// The stream's own time goes on.
-    pub fn wake(&mut self, now: u64) {
+    pub(crate) fn wake(&mut self, now: u64) {
         self.awake += now.saturating_sub(self.seen).min(STILL_MS);
         self.seen = now;
     }
 
     /// The stream's own time.
-    pub fn awake(&self) -> u64 {
+    pub(crate) fn awake(&self) -> u64 {
         self.awake
     }
 
     /// When it was last looked at.
-    pub fn seen(&self) -> u64 {
+    pub(crate) fn seen(&self) -> u64 {
         self.seen
     }
 
     /// The number of the next packet.
-    pub fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.first + self.packets.len() as u64
     }
 
     /// The number of the oldest packet kept.
-    pub fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
     /// A packet that is kept.
-    pub fn get(&self, seq: u64) -> Option<&Packet> {
+    pub(crate) fn get(&self, seq: u64) -> Option<&Packet> {
         self.packets.get(seq.checked_sub(self.first)? as usize)
     }
 
     /// The number of the last key frame.
-    pub fn last_key(&self) -> Option<u64> {
+    pub(crate) fn last_key(&self) -> Option<u64> {
         self.keys.back().copied()
     }
 
     /// Appends a packet that came at time `now`, whose payload is that of `media`.
-    pub fn append(&mut self, packet: Packet, media: &Media<'_>, settings: &Settings, now: u64) {
+    pub(crate) fn append(
+        &mut self,
+        packet: Packet,
+        media: &Media<'_>,
+        settings: &Settings,
+        now: u64,
+    ) {
         self.outlets.append(media, settings, now);
         let seq = self.next();
         self.packets.push_back(packet);
@@ -93,7 +99,7 @@ impl Packets {
     /// Makes sure that there is a wire of this form, filled from packet `seq` on unless it is there,
     /// and gives the number of the first packet from there on that it has. If there are too many
     /// forms, there is no wire.
-    pub fn enter(&mut self, form: Form, seq: u64, settings: &Settings, now: u64) -> u64 {
+    pub(crate) fn enter(&mut self, form: Form, seq: u64, settings: &Settings, now: u64) -> u64 {
         let (from, next) = (seq.max(self.first), self.next());
         if let Some(seq) = self.outlets.enter(form, seq, next, settings) {
             return seq;
@@ -115,7 +121,7 @@ impl Packets {
     }
 
     /// What is held in one wire for one who needs it from byte `pos`, in packet `seq`, on.
-    pub fn cost(&self, wire: &Wire, pos: u64, seq: u64) -> u64 {
+    pub(crate) fn cost(&self, wire: &Wire, pos: u64, seq: u64) -> u64 {
         cost::of(wire.end().saturating_sub(pos), self.next().saturating_sub(seq))
     }
 
@@ -123,7 +129,7 @@ impl Packets {
     /// needs.
     ///
     /// [`Outlet::behind`]: crate::outlets::Outlet::behind
-    pub fn trim(&mut self, settings: &Settings) {
+    pub(crate) fn trim(&mut self, settings: &Settings) {
         let next = self.next();
         let cached = if settings.cache_time > 0 { self.cache_from } else { next };
         let mut oldest = cached;
@@ -146,7 +152,7 @@ impl Packets {
     }
 
     /// What they hold.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         let packets = self.packets.capacity() * size_of::<Packet>();
         let keys = self.keys.capacity() * size_of::<u64>();
         self.outlets.held() + (packets + keys) as u64

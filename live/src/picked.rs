@@ -19,12 +19,12 @@ pub(crate) struct Picked {
 
 impl Picked {
     /// Nothing, until packet `seq` may be looked at.
-    pub fn waiting(seq: u64) -> Self {
+    pub(crate) fn waiting(seq: u64) -> Self {
         Picked { seq, waits: true, ..Picked::default() }
     }
 
     /// Adds the bytes `from..to`.
-    pub fn add(&mut self, from: u64, to: u64) {
+    pub(crate) fn add(&mut self, from: u64, to: u64) {
         match self.ranges.last_mut() {
             Some((_, end)) if *end == from => *end = to,
             _ => self.ranges.push((from, to)),
@@ -32,7 +32,7 @@ impl Picked {
     }
 
     /// Everything from `from` to the wire's `end`, and what follows.
-    pub fn add_all(&mut self, from: u64, end: u64) {
+    pub(crate) fn add_all(&mut self, from: u64, end: u64) {
         if from < end {
             self.add(from, end);
         }
@@ -40,20 +40,20 @@ impl Picked {
     }
 
     /// The same, and nothing before.
-    pub fn all(from: u64, end: u64) -> Self {
+    pub(crate) fn all(from: u64, end: u64) -> Self {
         let mut picked = Picked::default();
         picked.add_all(from, end);
         picked
     }
 
     /// Whether no more parts go into one write.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.ranges.len() >= MAX_RANGES
     }
 
     /// Where the wire was left when `n` bytes of the parts were taken; `None` = behind them all. The
     /// second value tells whether it is in the part that goes on to the end.
-    pub fn left_at(&self, n: u64) -> Option<(u64, bool)> {
+    pub(crate) fn left_at(&self, n: u64) -> Option<(u64, bool)> {
         let mut left = n;
         for (i, &(from, to)) in self.ranges.iter().enumerate() {
             if left < to - from {

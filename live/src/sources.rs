@@ -43,12 +43,12 @@ pub(crate) struct Publishing {
 
 impl Publishing {
     /// Its place among the sources: the highest is on air.
-    pub fn priority(&self) -> i32 {
+    pub(crate) fn priority(&self) -> i32 {
         self.priority
     }
 
     /// See [`Source::gathered`].
-    pub fn is_gathered(&self) -> bool {
+    pub(crate) fn is_gathered(&self) -> bool {
         self.source.gathered()
     }
 }
@@ -65,7 +65,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Takes a source in, and gives its id; the one on air stays so for now.
-    pub fn enter(&mut self, priority: i32, source: Rc<dyn Source>) -> Result<u64, Busy> {
+    pub(crate) fn enter(&mut self, priority: i32, source: Rc<dyn Source>) -> Result<u64, Busy> {
         if self.all.len() >= cost::MAX_SOURCES {
             return Err(Busy);
         }
@@ -84,39 +84,39 @@ impl Sources {
     }
 
     /// A source has left.
-    pub fn remove(&mut self, id: u64) {
+    pub(crate) fn remove(&mut self, id: u64) {
         self.all.retain(|source| source.id != id);
     }
 
     /// Takes the source of this priority out.
-    pub fn take(&mut self, priority: i32) -> Option<Rc<dyn Source>> {
+    pub(crate) fn take(&mut self, priority: i32) -> Option<Rc<dyn Source>> {
         let at = self.all.iter().position(|source| source.priority == priority)?;
         Some(self.all.swap_remove(at).source)
     }
 
     /// The source of this priority.
-    pub fn of_priority(&self, priority: i32) -> Option<Rc<dyn Source>> {
+    pub(crate) fn of_priority(&self, priority: i32) -> Option<Rc<dyn Source>> {
         let mut all = self.all.iter();
         all.find(|source| source.priority == priority).map(|source| source.source.clone())
     }
 
     /// Every one of them.
-    pub fn each(&self) -> Vec<Rc<dyn Source>> {
+    pub(crate) fn each(&self) -> Vec<Rc<dyn Source>> {
         self.all.iter().map(|source| source.source.clone()).collect()
     }
 
     /// Whether one is on air.
-    pub fn any_on_air(&self) -> bool {
+    pub(crate) fn any_on_air(&self) -> bool {
         self.on_air.is_some()
     }
 
     /// Whether it is this one that is on air.
-    pub fn is_on_air(&self, id: u64) -> bool {
+    pub(crate) fn is_on_air(&self, id: u64) -> bool {
         self.on_air == Some(id)
     }
 
     /// The source on air.
-    pub fn on_air(&self) -> Option<&Publishing> {
+    pub(crate) fn on_air(&self) -> Option<&Publishing> {
         self.all.iter().find(|source| Some(source.id) == self.on_air)
     }
 
@@ -125,24 +125,24 @@ impl Sources {
     }
 
     /// This source.
-    pub fn get_mut(&mut self, id: u64) -> Option<&mut Publishing> {
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Publishing> {
         self.all.iter_mut().find(|source| source.id == id)
     }
 
     /// Who hears of this source.
-    pub fn listener(&self, id: Option<u64>) -> Option<Rc<dyn Source>> {
+    pub(crate) fn listener(&self, id: Option<u64>) -> Option<Rc<dyn Source>> {
         let mut all = self.all.iter();
         all.find(|source| Some(source.id) == id).map(|source| source.source.clone())
     }
 
     /// The id of the source that is to be on air, if it is not that: the one of the highest priority.
-    pub fn to_switch(&self) -> Option<Option<u64>> {
+    pub(crate) fn to_switch(&self) -> Option<Option<u64>> {
         let best = self.all.iter().max_by_key(|source| source.priority).map(|source| source.id);
         (best != self.on_air).then_some(best)
     }
 
     /// Puts this one on air, or none, and gives the id of the one that was.
-    pub fn switch(&mut self, to: Option<u64>) -> Option<u64> {
+    pub(crate) fn switch(&mut self, to: Option<u64>) -> Option<u64> {
         let old = std::mem::replace(&mut self.on_air, to);
         let judged = self.on_air().is_some_and(Publishing::is_gathered);
         self.tracks.switch(to.is_some(), judged);
@@ -151,7 +151,7 @@ impl Sources {
 
     /// The messages of the source that goes on air which players need and it sent before: the first
     /// will be packet `first`, and the others follow.
-    pub fn renew_headers(&mut self, first: u64) -> Vec<(Kind, Rc<[u8]>)> {
+    pub(crate) fn renew_headers(&mut self, first: u64) -> Vec<(Kind, Rc<[u8]>)> {
         let started = self.tracks.have_begun();
         let Some(source) = self.on_air_mut() else { return Vec::new() };
         let headers = source.headers.renew(first);
@@ -161,26 +161,26 @@ impl Sources {
     }
 
     /// Forgets the headers that only packets before number `first` needed.
-    pub fn trim_headers(&mut self, first: u64) {
+    pub(crate) fn trim_headers(&mut self, first: u64) {
         if let Some(source) = self.on_air_mut() {
             source.headers.trim(first);
         }
     }
 
     /// Whether a source has put off reading.
-    pub fn are_deferred(&self) -> bool {
+    pub(crate) fn are_deferred(&self) -> bool {
         self.all.iter().any(|source| source.deferred)
     }
 
     /// Notes that this source puts off reading; false if it is not on air.
-    pub fn defer(&mut self, id: u64) -> bool {
+    pub(crate) fn defer(&mut self, id: u64) -> bool {
         let on_air = self.is_on_air(id);
         let source = self.get_mut(id).filter(|_| on_air);
         source.map(|source| source.deferred = true).is_some()
     }
 
     /// Those that have put off reading, which they do now.
-    pub fn take_deferred(&mut self) -> Vec<Rc<dyn Source>> {
+    pub(crate) fn take_deferred(&mut self) -> Vec<Rc<dyn Source>> {
         let deferred = self.all.iter_mut().filter_map(|source| {
             std::mem::take(&mut source.deferred).then(|| source.source.clone())
         });
@@ -188,14 +188,14 @@ impl Sources {
     }
 
     /// The first frame of video came, which is no key frame: video begins at the next one.
-    pub fn await_key(&mut self) {
+    pub(crate) fn await_key(&mut self) {
         if let Some(source) = self.on_air_mut() {
             source.await_key = true;
         }
     }
 
     /// Whether a message of the source on air is for nobody, as it needs a key frame before it.
-    pub fn skips(&mut self, media: &Media<'_>, class: Option<Class>, key: bool) -> bool {
+    pub(crate) fn skips(&mut self, media: &Media<'_>, class: Option<Class>, key: bool) -> bool {
         if media.kind != Kind::Video {
             return false;
         }
@@ -208,7 +208,7 @@ impl Sources {
     }
 
     /// Whether players are to wait for video: it has come, or is announced and may still come.
-    pub fn expects_video(&self, settings: &Settings, now: u64) -> bool {
+    pub(crate) fn expects_video(&self, settings: &Settings, now: u64) -> bool {
         self.tracks.main().is_some() || {
             let announced = self.on_air().is_some_and(|source| source.headers.announce_video());
             let soon = self.tracks.unprobed(now).is_some();
@@ -218,13 +218,13 @@ impl Sources {
 
     /// For how long, in milliseconds, it is still to be seen which tracks have frames, so that players
     /// wait.
-    pub fn probing(&self, now: u64) -> Option<u64> {
+    pub(crate) fn probing(&self, now: u64) -> Option<u64> {
         let left = self.tracks.unprobed(now)?;
         self.on_air()?.headers.are_unframed().then_some(left)
     }
 
     /// What they hold.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.all.iter().map(|source| source.headers.held()).sum()
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct State {
 
 impl State {
     /// A stream of nobody, at time `now` (ms).
-    pub fn new(settings: &Settings, now: u64) -> Self {
+    pub(crate) fn new(settings: &Settings, now: u64) -> Self {
         State {
             sources: Sources::default(),
             packets: Packets::new(settings.form, now),
@@ -47,7 +47,7 @@ impl State {
     }
 
     /// Takes a subscriber in, and gives its id.
-    pub fn join(&mut self, subscriber: Subscriber, settings: &Settings, now: u64) -> u64 {
+    pub(crate) fn join(&mut self, subscriber: Subscriber, settings: &Settings, now: u64) -> u64 {
         let Subscriber { form, sink, player, prologue } = subscriber;
         let packets = &mut self.packets;
         let time = self.sources.tracks.time();
@@ -76,7 +76,7 @@ impl State {
     }
 
     /// Takes the subscriber out, and gives what completes the message it is receiving.
-    pub fn leave(&mut self, id: u64, settings: &Settings) -> Option<Vec<u8>> {
+    pub(crate) fn leave(&mut self, id: u64, settings: &Settings) -> Option<Vec<u8>> {
         if let Some((cursor, wire)) = self.cursor(id) {
             cursor.finish_packet(wire);
         }
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// The cursor of a subscriber, to be changed, and its wire.
-    pub fn cursor(&mut self, id: u64) -> Option<(&mut Cursor, &Wire)> {
+    pub(crate) fn cursor(&mut self, id: u64) -> Option<(&mut Cursor, &Wire)> {
         let form = self.cursors.get(id)?.form;
         let outlet = self.packets.outlets.get_mut(form)?;
         let cursor = self.cursors.take_back(id, &mut outlet.members)?;
@@ -94,7 +94,12 @@ impl State {
     }
 
     /// Lets a subscriber look for a new start, if it is one that `when` picks.
-    pub fn repick(&mut self, id: u64, when: impl Fn(&Cursor) -> bool, then: impl Fn(&mut Cursor)) {
+    pub(crate) fn repick(
+        &mut self,
+        id: u64,
+        when: impl Fn(&Cursor) -> bool,
+        then: impl Fn(&mut Cursor),
+    ) {
         let seq = self.packets.next();
         let Some((cursor, wire)) = self.cursor(id).filter(|(cursor, _)| when(cursor)) else {
             return;
@@ -105,7 +110,7 @@ impl State {
     }
 
     /// What the stream holds.
-    pub fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         Held {
             log: self.packets.held(),
             headers: self.sources.held(),

@@ -32,7 +32,7 @@ pub(crate) struct Needed {
 
 impl Stickies {
     /// Adds the messages to `head`.
-    pub fn put(&mut self, headers: &Headers, form: Form, needed: Needed, head: &mut Head) {
+    pub(crate) fn put(&mut self, headers: &Headers, form: Form, needed: Needed, head: &mut Head) {
         let block = match self.block.upgrade().filter(|_| self.of == needed) {
             Some(block) => block,
             None => self.encode(headers, form, needed),

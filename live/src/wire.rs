@@ -20,7 +20,7 @@ const FAST_MS: u64 = 100;
 const SLOW_MS: u64 = 400;
 
 /// An append-only log of bytes. Positions count from the stream's first byte and only grow.
-pub struct Wire {
+pub(crate) struct Wire {
     pub form: Form,
     blocks: VecDeque<(u64, Rc<Block>)>,
     spare: Option<Rc<Block>>,
@@ -34,7 +34,7 @@ pub struct Wire {
 
 impl Wire {
     /// An empty log whose first packet will be number `first`.
-    pub fn new(form: Form, first: u64) -> Self {
+    pub(crate) fn new(form: Form, first: u64) -> Self {
         Wire {
             form,
             blocks: VecDeque::new(),
@@ -48,13 +48,13 @@ impl Wire {
     }
 
     /// Goes on at packet number `seq`, after packets that were not appended since nobody wanted them.
-    pub fn resume(&mut self, seq: u64) {
+    pub(crate) fn resume(&mut self, seq: u64) {
         self.starts.clear();
         self.first = seq;
     }
 
     /// Appends one packet at time `now` (ms).
-    pub fn append(&mut self, media: &Media<'_>, now: u64) {
+    pub(crate) fn append(&mut self, media: &Media<'_>, now: u64) {
         self.starts.push_back(self.end);
         let form = self.form;
         form.encode(media, |bytes| self.put(bytes, now));
@@ -96,30 +96,30 @@ impl Wire {
     }
 
     /// The number of the oldest packet kept.
-    pub fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
     /// What it holds: its blocks, and where packets start.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         let blocks = self.blocks.iter().map(|(_, block)| block);
         let blocks: usize = blocks.chain(&self.spare).map(|block| block.capacity()).sum();
         (blocks + self.starts.capacity() * size_of::<u64>()) as u64
     }
 
     /// Where the next packet will start.
-    pub fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
     /// Where packet number `seq` starts: `end` for the next one, the oldest kept for one that is gone.
-    pub fn start_of(&self, seq: u64) -> u64 {
+    pub(crate) fn start_of(&self, seq: u64) -> u64 {
         let at = seq.saturating_sub(self.first) as usize;
         self.starts.get(at).copied().unwrap_or(self.end)
     }
 
     /// The number of the packet that holds byte `pos`; the next one's when `pos` is the end.
-    pub fn packet_at(&self, pos: u64) -> u64 {
+    pub(crate) fn packet_at(&self, pos: u64) -> u64 {
         if pos >= self.end {
             return self.first + self.starts.len() as u64;
         }
@@ -128,7 +128,11 @@ impl Wire {
     }
 
     /// Where the bytes `from..to` lie: blocks, and which bytes of each.
-    pub fn pieces(&self, from: u64, to: u64) -> impl Iterator<Item = (&Rc<Block>, Range<usize>)> {
+    pub(crate) fn pieces(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> impl Iterator<Item = (&Rc<Block>, Range<usize>)> {
         // players are nearly always near the end
         let after = match self.blocks.back() {
             Some((start, _)) if *start <= from => self.blocks.len(),
@@ -143,7 +147,7 @@ impl Wire {
     }
 
     /// Adds the bytes `from..to` to `parts`, and the blocks that hold them to `blocks`.
-    pub fn slices<'a>(
+    pub(crate) fn slices<'a>(
         &'a self,
         from: u64,
         to: u64,
@@ -159,28 +163,28 @@ impl Wire {
     }
 
     /// The bytes from `from` on, if they are in the last block, as nearly always.
-    pub fn last_slice(&self, from: u64) -> Option<&[u8]> {
+    pub(crate) fn last_slice(&self, from: u64) -> Option<&[u8]> {
         let (start, block) = self.blocks.back()?;
         let at = from.checked_sub(*start)? as usize;
         block.filled().get(at..)
     }
 
     /// Copies the bytes `from..to`.
-    pub fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
+    pub(crate) fn copy(&self, from: u64, to: u64, out: &mut Vec<u8>) {
         for (block, range) in self.pieces(from, to) {
             out.extend_from_slice(block.filled().get(range).unwrap_or_default());
         }
     }
 
     /// Copies the payload of packet `seq`, which was appended as `packet` with a payload of `len` bytes.
-    pub fn payload(&self, seq: u64, packet: &Media<'_>, len: usize, out: &mut Vec<u8>) {
+    pub(crate) fn payload(&self, seq: u64, packet: &Media<'_>, len: usize, out: &mut Vec<u8>) {
         let mut encoded = Vec::with_capacity(len + 64);
         self.copy(self.start_of(seq), self.start_of(seq + 1), &mut encoded);
         self.form.decode(packet, len, &encoded, out);
     }
 
     /// Forgets the packets before number `seq`, and the blocks that hold nothing newer.
-    pub fn trim(&mut self, seq: u64) {
+    pub(crate) fn trim(&mut self, seq: u64) {
         while self.first < seq && self.starts.pop_front().is_some() {
             self.first += 1;
         }

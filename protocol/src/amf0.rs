@@ -13,33 +13,33 @@ pub const MAX_VALUES: usize = 1024;
 const MAX_SHORT: usize = 0xFFFF;
 
 mod marker {
-    pub const NUMBER: u8 = 0;
-    pub const BOOLEAN: u8 = 1;
-    pub const STRING: u8 = 2;
-    pub const OBJECT: u8 = 3;
-    pub const NULL: u8 = 5;
-    pub const UNDEFINED: u8 = 6;
-    pub const REFERENCE: u8 = 7;
-    pub const ECMA_ARRAY: u8 = 8;
-    pub const OBJECT_END: u8 = 9;
-    pub const STRICT_ARRAY: u8 = 10;
-    pub const DATE: u8 = 11;
-    pub const LONG_STRING: u8 = 12;
-    pub const UNSUPPORTED: u8 = 13;
-    pub const XML: u8 = 15;
-    pub const TYPED_OBJECT: u8 = 16;
-    pub const AMF3: u8 = 17;
+    pub(super) const NUMBER: u8 = 0;
+    pub(super) const BOOLEAN: u8 = 1;
+    pub(super) const STRING: u8 = 2;
+    pub(super) const OBJECT: u8 = 3;
+    pub(super) const NULL: u8 = 5;
+    pub(super) const UNDEFINED: u8 = 6;
+    pub(super) const REFERENCE: u8 = 7;
+    pub(super) const ECMA_ARRAY: u8 = 8;
+    pub(super) const OBJECT_END: u8 = 9;
+    pub(super) const STRICT_ARRAY: u8 = 10;
+    pub(super) const DATE: u8 = 11;
+    pub(super) const LONG_STRING: u8 = 12;
+    pub(super) const UNSUPPORTED: u8 = 13;
+    pub(super) const XML: u8 = 15;
+    pub(super) const TYPED_OBJECT: u8 = 16;
+    pub(super) const AMF3: u8 = 17;
 }
 
 /// Markers of AMF 3, which a value behind [`marker::AMF3`] is written in (AMF 3 specification, 3).
 mod amf3 {
-    pub const UNDEFINED: u8 = 0;
-    pub const NULL: u8 = 1;
-    pub const FALSE: u8 = 2;
-    pub const TRUE: u8 = 3;
-    pub const INTEGER: u8 = 4;
-    pub const DOUBLE: u8 = 5;
-    pub const STRING: u8 = 6;
+    pub(super) const UNDEFINED: u8 = 0;
+    pub(super) const NULL: u8 = 1;
+    pub(super) const FALSE: u8 = 2;
+    pub(super) const TRUE: u8 = 3;
+    pub(super) const INTEGER: u8 = 4;
+    pub(super) const DOUBLE: u8 = 5;
+    pub(super) const STRING: u8 = 6;
 }
 
 /// Named values, in order.

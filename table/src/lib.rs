@@ -10,6 +10,7 @@
 //! Some entries are [`Class::Reserved`]: they may fill the table, and the others together no more
 //! than half of it.
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -8,7 +8,7 @@ use crate::sink::End;
 
 impl Delivery<'_> {
     /// A flush finds the subscriber blocked: it is moved or ended if it is too far behind.
-    pub fn bound(&mut self, cursor: &mut Cursor) {
+    pub(crate) fn bound(&mut self, cursor: &mut Cursor) {
         // at a flush, since a source may send any number of key frames before it
         if let Some(key) = self.packets.last_key().filter(|_| self.settings.low_latency) {
             self.move_to(cursor, key);
@@ -18,7 +18,7 @@ impl Delivery<'_> {
     }
 
     /// Ends a subscriber that holds too much for itself alone.
-    pub fn bound_own(&self, cursor: &mut Cursor) -> Option<End> {
+    pub(crate) fn bound_own(&self, cursor: &mut Cursor) -> Option<End> {
         let bytes = cursor.held();
         if bytes <= self.settings.player_memory {
             return None;

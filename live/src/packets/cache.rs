@@ -15,13 +15,13 @@ pub(crate) struct Moment {
 
 impl Packets {
     /// Empties the cache: players to come start at the next key frame.
-    pub fn drop_cache(&mut self) {
+    pub(crate) fn drop_cache(&mut self) {
         self.cache_from = self.next();
         self.keys.clear();
     }
 
     /// Takes the last packet into the cache, and drops from that what players to come do not need.
-    pub fn cache_last(&mut self, moment: Moment, settings: &Settings) {
+    pub(crate) fn cache_last(&mut self, moment: Moment, settings: &Settings) {
         let (next, key) = (self.next(), self.packets.back().is_some_and(|packet| packet.key));
         let begins = self.cache_from + 1 < next || key || moment.silent;
         if settings.cache_time == 0 || !begins {
@@ -66,7 +66,7 @@ impl Packets {
     }
 
     /// Where a new player starts; none = at the next key frame. `time` is the stream's.
-    pub fn start(&self, time: u64, settings: &Settings) -> Option<u64> {
+    pub(crate) fn start(&self, time: u64, settings: &Settings) -> Option<u64> {
         if settings.cache_time == 0 {
             return None;
         }

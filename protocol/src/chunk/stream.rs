@@ -31,7 +31,7 @@ pub(super) struct ChunkStream {
 
 impl ChunkStream {
     /// A chunk that starts a message.
-    pub fn start(&mut self, header: &ChunkHeader) {
+    pub(super) fn start(&mut self, header: &ChunkHeader) {
         match header.fmt {
             0 => {
                 self.timestamp = header.field;
@@ -57,7 +57,7 @@ impl ChunkStream {
     }
 
     /// A chunk that continues a message: whatever its header says must be what was said before.
-    pub fn go_on(&mut self, header: &ChunkHeader) -> Result<(), ChunkError> {
+    pub(super) fn go_on(&mut self, header: &ChunkHeader) -> Result<(), ChunkError> {
         let csid = self.csid;
         self.chunks = self.chunks.saturating_add(1);
         if header.fmt <= 1 && header.length != self.length {
@@ -84,7 +84,7 @@ impl ChunkStream {
     }
 
     /// Empties the buffer for the next message. One of a kind that comes rarely gives it back.
-    pub fn recycle(&mut self) {
+    pub(super) fn recycle(&mut self) {
         match self.kind {
             AUDIO | VIDEO | AGGREGATE => recycle(&mut self.buffer),
             _ => self.buffer = Vec::new(),
@@ -92,7 +92,7 @@ impl ChunkStream {
     }
 
     /// The rest of a header behind the basic one; its size does not count the basic one.
-    pub fn header(&self, fmt: u8, rest: &[u8]) -> Option<ChunkHeader> {
+    pub(super) fn header(&self, fmt: u8, rest: &[u8]) -> Option<ChunkHeader> {
         match fmt {
             3 => self.repeated_timestamp(rest).map(|size| ChunkHeader::without_fields(fmt, size)),
             _ => ChunkHeader::parse(fmt, rest),
@@ -124,26 +124,26 @@ impl ChunkStream {
 pub(super) struct ChunkStreams(Vec<ChunkStream>);
 
 impl ChunkStreams {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Where the one of that id is, or belongs.
-    pub fn find(&self, csid: u32) -> Result<usize, usize> {
+    pub(super) fn find(&self, csid: u32) -> Result<usize, usize> {
         self.0.binary_search_by_key(&csid, |stream| stream.csid)
     }
 
     /// The one at that place, as long as none is added.
-    pub fn at(&self, place: usize) -> Option<&ChunkStream> {
+    pub(super) fn at(&self, place: usize) -> Option<&ChunkStream> {
         self.0.get(place)
     }
 
-    pub fn at_mut(&mut self, place: usize) -> Option<&mut ChunkStream> {
+    pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut ChunkStream> {
         self.0.get_mut(place)
     }
 
     /// Makes a place for one that was not used so far.
-    pub fn add(&mut self, csid: u32) -> usize {
+    pub(super) fn add(&mut self, csid: u32) -> usize {
         self.find(csid).unwrap_or_else(|place| {
             // a peer uses few of them, and a session that idles keeps them
             self.0.reserve_exact(1);
