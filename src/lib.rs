@@ -1,7 +1,13 @@
 //! The table of modules handed to nginx.
 #![cfg_attr(
     not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::too_many_lines
+    )
 )]
 #![deny(unsafe_code)] // allowed in src/nginx, and where nginx calls the module
 #![allow(non_upper_case_globals)] // nginx's names where nginx sees them
