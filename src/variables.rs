@@ -334,3 +334,94 @@ pub fn readable(ms: u64) -> String {
     }
     text + &format!("{}s", s % 60)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A client whose every value is the name of the variable.
+    struct Named;
+
+    impl Vars for Named {
+        fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+            match var {
+                Var::Args => b"a=1&key=x%2F&a=2".into(),
+                var => format!("<{var:?}>").into_bytes().into(),
+            }
+        }
+    }
+
+    fn eval(text: &str) -> String {
+        String::from_utf8(Template::compile(text.as_bytes()).unwrap().eval(&Named)).unwrap()
+    }
+
+    #[test]
+    fn variables_stand_in_brackets_or_up_to_what_is_no_name() {
+        assert_eq!(eval("a-$app/$name.flv"), "a-<App>/<Name>.flv");
+        assert_eq!(eval("${app}_$domain"), "<App>_<Domain>");
+        assert_eq!(eval("$app$name"), "<App><Name>");
+    }
+
+    #[test]
+    fn a_dollar_sign_that_no_name_follows_is_text() {
+        assert_eq!(eval("5$, $1, $$ and $"), "5$, $1, $$ and $");
+    }
+
+    #[test]
+    fn a_variable_that_is_none_is_named() {
+        let error = |text: &str| Template::compile(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error("$app_"), "unknown \"app_\" variable");
+        assert!(error("${app").starts_with("a variable in \"${app\" has no name"));
+        assert!(error("a${}").contains("no closing bracket"));
+        assert_eq!(error("$parg_"), "unknown \"parg_\" variable");
+    }
+
+    #[test]
+    fn one_argument_is_that_of_the_first_of_its_name() {
+        assert_eq!(eval("$parg_a,$parg_key,$parg_ke,$args"), "1,x%2F,,a=1&key=x%2F&a=2");
+        assert_eq!(argument(b"ab=1&b=2", b"b"), b"2");
+        assert_eq!(argument(b"", b""), b"");
+    }
+
+    #[test]
+    fn a_value_is_told_from_text_and_a_query_from_both() {
+        let template = Template::compile(b"t$app?$args").unwrap();
+        let pieces = template.eval_in(&Named, |out, piece, text| {
+            out.extend_from_slice(format!("{piece:?}:").as_bytes());
+            out.extend_from_slice(text);
+            out.push(b' ');
+        });
+        assert_eq!(pieces, b"Text:t Value:<App> Text:? Query:a=1&key=x%2F&a=2 ");
+    }
+
+    #[test]
+    fn a_text_without_variables_is_constant() {
+        let constant =
+            |text: &[u8]| Template::compile(text).unwrap().constant().map(<[u8]>::to_vec);
+        assert_eq!(constant(b"a$"), Some(b"a$".to_vec()));
+        assert_eq!(constant(b""), Some(vec![]));
+        assert_eq!(constant(b"a$app"), None);
+        assert_eq!(Template::compile(b"host/$app").unwrap().leading_text(), b"host/");
+    }
+
+    #[test]
+    fn times_are_readable() {
+        assert_eq!([0, 999, 61_000, 3_600_000].map(readable), ["0s", "0s", "1m 1s", "1h 0m 0s"]);
+        assert_eq!(readable(90_061_000), "1d 1h 1m 1s");
+        assert_eq!([0, 12_345, 1_000].map(seconds), ["0.000", "12.345", "1.000"]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_without_a_dollar_sign_stays_as_it_is(text in "[^$]{0,40}") {
+            prop_assert_eq!(eval(&text), text);
+        }
+
+        #[test]
+        fn any_text_is_one_or_is_refused(text in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Template::compile(&text);
+        }
+    }
+}

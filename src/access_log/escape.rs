@@ -52,3 +52,47 @@ fn write_json(out: &mut Vec<u8>, value: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(escape: Escape, value: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        writer(escape)(&mut out, value);
+        out
+    }
+
+    #[test]
+    fn what_could_end_a_value_is_written_in_digits() {
+        let value = b"a\"b\\c\nd\x7f\xff e";
+        assert_eq!(written(Escape::Default, value), br"a\x22b\x5Cc\x0Ad\x7F\xFF\x20e");
+        assert_eq!(written(Escape::Default, b""), b"-");
+    }
+
+    #[test]
+    fn json_has_its_own_signs() {
+        let value = b"a\"b\\c\n\r\t\x08\x0c\x01 e";
+        assert_eq!(written(Escape::Json, value), br#"a\"b\\c\n\r\t\b\f\u0001 e"#);
+        assert_eq!(written(Escape::Json, b""), b"");
+    }
+
+    proptest! {
+        #[test]
+        fn no_client_ends_a_value_or_a_line(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let default = written(Escape::Default, &value);
+            prop_assert!(default.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"'));
+            let json = written(Escape::Json, &value);
+            prop_assert!(json.iter().all(|byte| *byte >= b' '));
+            let quotes = json.iter().enumerate().filter(|(_, byte)| **byte == b'"');
+            for (at, _) in quotes {
+                let before = json.get(..at).unwrap_or_default();
+                let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+                prop_assert_eq!(backslashes % 2, 1);
+            }
+            prop_assert_eq!(written(Escape::None, &value), value);
+        }
+    }
+}
