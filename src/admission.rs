@@ -97,7 +97,7 @@ fn access(request: &StreamRequest, kind: Kind) -> Result<(), Refusal> {
     if !request.app.live.live {
         return Err(Refusal::Forbidden("live is off in this application"));
     }
-    if !request.app.allowed(kind, request.ip) {
+    if !request.app.allowed(kind, request.caller.ip) {
         return Err(Refusal::Forbidden("access is denied"));
     }
     Ok(())
@@ -126,9 +126,9 @@ fn take_place(
         log::notice!(
             log::cycle(),
             "*{} rtmp: another publisher takes over \"{}\", client: {}",
-            request.connection,
+            request.caller.connection,
             request.key,
-            String::from_utf8_lossy(&request.remote_addr),
+            String::from_utf8_lossy(&request.caller.remote_addr),
         );
     }
     Ok(joined)

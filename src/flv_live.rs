@@ -12,6 +12,8 @@ mod upgrade;
 mod websocket;
 mod wrap;
 
+use std::rc::Rc;
+
 use live::Key;
 use nginx_sys::{
     ngx_int_t, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
@@ -21,7 +23,9 @@ use nginx_sys::{
 use crate::conf::{Place, ServerConf};
 use crate::nginx::http::Request;
 use crate::nginx::log;
-use crate::stream_request::{find_by_domain, Name, StreamRequest, HOPS_FIELD, MAX_NAME, VIA_FIELD};
+use crate::stream_request::{
+    find_by_domain, Caller, Name, StreamRequest, HOPS_FIELD, MAX_NAME, VIA_FIELD,
+};
 use crate::variables::argument;
 use location::{FlvLive, Location};
 use player::{Player, NOT_FOUND};
@@ -100,20 +104,22 @@ fn stream_request_of(request: &Request, location: &FlvLive) -> Option<StreamRequ
         app: conf,
         key: Key { server: server.id.as_str().into(), app: app.into(), name: name.into() },
         server,
-        domain,
-        args: args.to_vec(),
-        remote_addr: request.addr_text(),
-        ip: request.ip(),
-        remote_port: request.port(),
-        local: request.local(),
-        connection: request.number(),
-        tc_url,
-        page_url: request.field("referer").unwrap_or_default(),
-        swf_url: Vec::new(),
-        flash_ver: argument(args, b"flashver").to_vec(),
-        scheme: "http",
-        hops,
-        via: request.field(VIA_FIELD).unwrap_or_default(),
+        args: args.into(),
+        caller: Rc::new(Caller {
+            domain: domain.into(),
+            remote_addr: request.addr_text().into(),
+            ip: request.ip(),
+            remote_port: request.port(),
+            local: request.local(),
+            connection: request.number(),
+            tc_url: tc_url.into(),
+            page_url: request.field("referer").unwrap_or_default().into(),
+            swf_url: Box::default(),
+            flash_ver: argument(args, b"flashver").into(),
+            scheme: "http",
+            hops,
+            via: request.field(VIA_FIELD).unwrap_or_default().into(),
+        }),
     })
 }
 

@@ -85,7 +85,7 @@ async fn admit(
                 log::cycle(),
                 "rtmp: {call} of \"{}\" is let in unchecked, as \"oclp_fail\" says, client: {}",
                 request.key,
-                String::from_utf8_lossy(&request.remote_addr),
+                String::from_utf8_lossy(&request.caller.remote_addr),
             );
         }
         let mut ongoing = Ongoing::new(notice);

@@ -35,12 +35,18 @@ pub struct StreamRequest {
     pub server: Rc<ServerConf>,
     pub app: Rc<AppConf>,
     pub key: Key,
-    /// The host that the client asked for, in lower case.
-    pub domain: Vec<u8>,
     /// The query behind the stream's name.
-    pub args: Vec<u8>,
+    pub args: Box<[u8]>,
+    pub caller: Rc<Caller>,
+}
+
+/// Who asks: the same for all that a connection asks for.
+#[derive(Default)]
+pub struct Caller {
+    /// The host that the client asked for, in lower case.
+    pub domain: Box<[u8]>,
     /// The client's address as text, with the port if it has one.
-    pub remote_addr: Vec<u8>,
+    pub remote_addr: Rc<[u8]>,
     /// `None` for a client of a unix socket.
     pub ip: Option<IpAddr>,
     /// 0 for a client of a unix socket.
@@ -49,16 +55,16 @@ pub struct StreamRequest {
     pub local: Option<SocketAddr>,
     /// nginx's number of the client's connection.
     pub connection: usize,
-    pub tc_url: Vec<u8>,
-    pub page_url: Vec<u8>,
-    pub swf_url: Vec<u8>,
-    pub flash_ver: Vec<u8>,
+    pub tc_url: Box<[u8]>,
+    pub page_url: Box<[u8]>,
+    pub swf_url: Box<[u8]>,
+    pub flash_ver: Box<[u8]>,
     /// `rtmp` or `http`.
     pub scheme: &'static str,
     /// Relays that the stream came through, or the request for it.
     pub hops: u32,
     /// The marks of those relays.
-    pub via: Vec<u8>,
+    pub via: Box<[u8]>,
 }
 
 /// Why a client is turned away; each protocol says it in its own way.
@@ -113,15 +119,24 @@ impl StreamRequest {
 
 impl Vars for StreamRequest {
     fn get(&self, var: &Var) -> Cow<'_, [u8]> {
+        let text: &[u8] = match var {
+            Var::App => &self.key.app,
+            Var::Name => &self.key.name,
+            Var::Args => &self.args,
+            _ => return self.caller.get(var),
+        };
+        text.into()
+    }
+}
+
+impl Vars for Caller {
+    fn get(&self, var: &Var) -> Cow<'_, [u8]> {
         let written = |text: Option<String>| text.unwrap_or_default().into_bytes().into();
         let text: &[u8] = match var {
             Var::Connection => return written(Some(self.connection.to_string())),
             Var::RemotePort => return written(Some(self.remote_port.to_string())),
             Var::ServerAddr => return written(self.local.map(|at| at.ip().to_string())),
             Var::ServerPort => return written(self.local.map(|at| at.port().to_string())),
-            Var::App => &self.key.app,
-            Var::Name => &self.key.name,
-            Var::Args => &self.args,
             Var::Domain => &self.domain,
             Var::RemoteAddr => &self.remote_addr,
             Var::FlashVer => &self.flash_ver,

@@ -97,7 +97,7 @@ fn who(ip: IpAddr) -> Vec<u8> {
 pub fn enter(request: &StreamRequest, kind: Kind) -> Result<Places, Refusal> {
     attempts::spend(request, Attempt::Begin).map_err(|spent| refuse(request, spent.why()))?;
     let (app, server) = (&request.app, request.app.server_id.as_str());
-    let Some(who) = request.ip.map(who) else {
+    let Some(who) = request.caller.ip.map(who) else {
         return Ok(Taken { application: application(request)?, ..Taken::default() }.into());
     };
     let limits = &app.limit.address;
@@ -163,8 +163,8 @@ fn refuse(request: &StreamRequest, why: &'static str) -> Refusal {
         log::error!(
             log::cycle(),
             "rtmp: *{} limited: {why}, client: {}, stream: \"{}\"",
-            request.connection,
-            String::from_utf8_lossy(&request.remote_addr),
+            request.caller.connection,
+            String::from_utf8_lossy(&request.caller.remote_addr),
             request.key
         );
     }

@@ -358,7 +358,7 @@ impl Sink for Player {
         let Wrap::Body = self.wrap else { return None };
         let (socket, chunked) = self.request.socket()?;
         let framing = if chunked { Framing::Chunked } else { Framing::Plain };
-        Some(Direct { socket, framing, relay: self.stream_request.hops > 0 })
+        Some(Direct { socket, framing, relay: self.stream_request.caller.hops > 0 })
     }
 
     fn sent(&self, bytes: u64) {

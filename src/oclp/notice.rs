@@ -115,12 +115,12 @@ impl Notice {
         // as nginx begins the lines of a connection's log
         let what = format_args!(
             "*{} rtmp: oclp_{} {} of \"{}\", server: {}, client: {}",
-            request.connection,
+            request.caller.connection,
             callback.call.name(),
             act.name(),
             request.key,
             callback.url.authority,
-            String::from_utf8_lossy(&request.remote_addr),
+            String::from_utf8_lossy(&request.caller.remote_addr),
         )
         .to_string();
         let log = log::cycle();

@@ -37,7 +37,7 @@ fn mark(key: &Key) -> String {
 
 /// What a relay for the stream of `request` tells of those before it, and of itself.
 pub fn via(request: &StreamRequest) -> Vec<u8> {
-    append(&request.via, &mark(&request.key))
+    append(&request.caller.via, &mark(&request.key))
 }
 
 fn append(via: &[u8], mark: &str) -> Vec<u8> {
@@ -49,7 +49,7 @@ fn append(via: &[u8], mark: &str) -> Vec<u8> {
 
 /// Whether a relay for the stream of `request` would be one too many.
 pub fn is_spent(request: &StreamRequest) -> bool {
-    has_no_room(request.hops, &request.via)
+    has_no_room(request.caller.hops, &request.caller.via)
 }
 
 fn has_no_room(hops: u32, via: &[u8]) -> bool {
@@ -96,14 +96,15 @@ impl std::error::Error for Fault {}
 
 /// Lets a client in unless it is a relay that has come through too many others, or through here.
 pub fn admit(request: &StreamRequest) -> Result<(), Refusal> {
-    let Some(fault) = Fault::of(request.hops, &request.via, &mark(&request.key)) else {
+    let Some(fault) = Fault::of(request.caller.hops, &request.caller.via, &mark(&request.key))
+    else {
         return Ok(());
     };
     log::error!(
         log::cycle(),
         "rtmp: a relay of \"{}\" is refused, {fault}, client: {}",
         request.key,
-        String::from_utf8_lossy(&request.remote_addr)
+        String::from_utf8_lossy(&request.caller.remote_addr)
     );
     Err(Refusal::NotFound(match fault {
         Fault::TooMany => "too many relays",

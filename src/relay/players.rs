@@ -169,8 +169,8 @@ impl Players {
                 pace.ready_at(identity).max(now),
                 !pace.has_worked(identity),
                 pace.asked_at(identity),
-                request.hops,
-                pace.refusals(request.ip),
+                request.caller.hops,
+                pace.refusals(request.caller.ip),
                 among_alike,
             )
         };

@@ -187,7 +187,7 @@ impl Pull {
     fn turn_away(&self, audience: &Audience, report: &Report) {
         for player in audience.players.open() {
             if loops::is_spent(&player.request) {
-                let from = String::from_utf8_lossy(&player.request.remote_addr);
+                let from = String::from_utf8_lossy(&player.request.caller.remote_addr);
                 let why =
                     format!("a player has come through {MAX_HOPS} relays already, client: {from}");
                 report.failed(&self.describe(), None, &why, format_args!("it is refused"));
@@ -251,7 +251,7 @@ fn failed(audience: &Audience, player: &Player, failure: &Failure, pace: &Pace) 
     if refused.iter().any(|player| audience.stands_for(player)) {
         return again(pace.not_found(delays(request), clock::now()));
     }
-    pace.refused(identity, request.ip);
+    pace.refused(identity, request.caller.ip);
     for player in &refused {
         player.refuse(why);
     }

@@ -19,8 +19,12 @@ impl Scheduled {
     /// What a server, and then an origin, is told in the name of `request`.
     pub fn told(&self, request: &StreamRequest) -> impl Hash {
         let asked = about_stream(&self.0, Act::Start, request);
-        let carried =
-            (request.args.clone(), request.domain.clone(), request.hops, request.via.clone());
+        let carried = (
+            request.args.clone(),
+            request.caller.domain.clone(),
+            request.caller.hops,
+            request.caller.via.clone(),
+        );
         (asked, carried)
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use live::Key;
 
 use crate::conf::{self, AppConf, ServerConf};
-use crate::stream_request::StreamRequest;
+use crate::stream_request::{Caller, StreamRequest};
 
 /// The stream that a line `pull … static` of this application is for.
 pub fn static_name(app: &AppConf) -> Option<&[u8]> {
@@ -33,19 +33,7 @@ pub fn static_request(server: &Rc<ServerConf>, app: &Rc<AppConf>, name: &[u8]) -
             app: app.name.as_slice().into(),
             name: name.into(),
         },
-        domain: Vec::new(),
-        args: Vec::new(),
-        remote_addr: Vec::new(),
-        ip: None,
-        remote_port: 0,
-        local: None,
-        connection: 0,
-        tc_url: Vec::new(),
-        page_url: Vec::new(),
-        swf_url: Vec::new(),
-        flash_ver: Vec::new(),
-        scheme: "rtmp",
-        hops: 0,
-        via: Vec::new(),
+        args: Box::default(),
+        caller: Rc::new(Caller { scheme: "rtmp", ..Caller::default() }),
     }
 }

@@ -74,7 +74,7 @@ impl Target {
         });
         let url = StreamUrl::split(url.scheme, &rest).ok()?;
         let eval = |template: &Option<Template>| template.as_ref().map(|text| text.eval(request));
-        let own_args = || if pull { request.args.clone() } else { Vec::new() };
+        let own_args = || if pull { request.args.to_vec() } else { Vec::new() };
         let domain = eval(&line.domain).unwrap_or_else(|| url.authority().into_bytes());
         let app = eval(&line.app).or_else(|| url.app.clone());
         let name = eval(&line.name);
@@ -102,11 +102,11 @@ impl Target {
     pub fn of_location(url: StreamUrl, domain: Option<&[u8]>, request: &StreamRequest) -> Self {
         let domain = match domain {
             Some(domain) => domain.to_vec(),
-            None if request.domain.is_empty() => url.authority().into_bytes(),
-            None => request.domain.clone(),
+            None if request.caller.domain.is_empty() => url.authority().into_bytes(),
+            None => request.caller.domain.to_vec(),
         };
         let (app, name) = (url.app.clone(), url.name.clone());
-        let args = url.args.clone().unwrap_or_else(|| request.args.clone());
+        let args = url.args.clone().unwrap_or_else(|| request.args.to_vec());
         // a scheduler that gives the name back means the stream
         let is_name = name.as_ref().is_none_or(|name| **name == *request.key.name);
         Target { is_name, args, ..Target::new(url, domain, app, name, request) }
@@ -137,7 +137,7 @@ impl Target {
             page_url: Vec::new(),
             swf_url: Vec::new(),
             flash_ver: Vec::new(),
-            hops: request.hops.saturating_add(1),
+            hops: request.caller.hops.saturating_add(1),
             via: loops::via(request),
             tried: Rc::default(),
         }

@@ -10,11 +10,11 @@ use rtmp_protocol::command::{self, Command, Connect};
 use rtmp_protocol::message::{self, AggregateError};
 
 use super::budget::COMMAND_BURST;
-use super::state::{Client, Flow, MessageStream, Reason, Role, Session};
+use super::state::{Client, Flow, MessageStream, Peer, Reason, Role, Session};
 use crate::conf::ServerConf;
 use crate::nginx::clock;
 use crate::nginx::log;
-use crate::stream_request::{find_by_domain, Name, MAX_NAME};
+use crate::stream_request::{find_by_domain, Caller, Name, MAX_NAME};
 
 /// The host of a tcUrl, without user and port.
 fn host(tc_url: &[u8]) -> &[u8] {
@@ -159,14 +159,35 @@ impl Session {
         message::set_chunk_size(&mut out, size as u32);
         let values = command::connect_result(command.transaction, &connect);
         message::command(&mut out, message::CSID_COMMAND, 0, size, &values);
-        let app_name = app.to_vec();
-        let client = Client { connect, server, app: conf, domain, app_name };
+        let app_name = app.into();
+        let caller = Rc::new(self.caller(connect, domain));
+        let client = Client { caller, server, app: conf, app_name };
         // a second connect was refused before
         let _ = self.client.set(client);
         self.times.connected(clock::now());
         self.send(&out);
         self.arm_timer();
         Ok(Flow::Next)
+    }
+
+    /// What every stream that the client asks for is asked with.
+    fn caller(&self, connect: Connect, domain: Vec<u8>) -> Caller {
+        let Peer { addr, ip, port } = &*self.peer.borrow();
+        Caller {
+            domain: domain.into(),
+            remote_addr: addr.clone(),
+            ip: *ip,
+            remote_port: *port,
+            local: self.conn.local(),
+            connection: self.conn.number(),
+            tc_url: connect.tc_url.into(),
+            page_url: connect.page_url.into(),
+            swf_url: connect.swf_url.into(),
+            flash_ver: connect.flash_ver.into(),
+            scheme: "rtmp",
+            hops: connect.hops,
+            via: connect.via.into(),
+        }
     }
 
     /// Takes note of what the client asks for.

@@ -285,7 +285,11 @@ impl Session {
     pub(super) fn proxied(&self, proxied: Proxied) {
         // without an address the balancer speaks for itself: a health check
         if !proxied.addr.is_empty() {
-            self.peer.replace(Peer { addr: proxied.addr, ip: proxied.ip, port: proxied.port });
+            self.peer.replace(Peer {
+                addr: proxied.addr.into(),
+                ip: proxied.ip,
+                port: proxied.port,
+            });
         }
     }
 

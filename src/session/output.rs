@@ -284,7 +284,7 @@ impl Sink for MessageStream {
             && session.unsent.borrow().is_empty()
             && !session.ended.get();
         let socket = session.conn.socket().filter(|_| sole)?;
-        let relay = session.client().is_some_and(|client| client.connect.hops > 0);
+        let relay = session.client().is_some_and(|client| client.caller.hops > 0);
         Some(Direct { socket, framing: Framing::Plain, relay })
     }
 

@@ -19,7 +19,6 @@ impl Session {
     ) -> Result<Rc<StreamRequest>, &'static str> {
         let client = self.client().ok_or("not connected")?;
         self.times.asked();
-        let connect = &client.connect;
         let path = join(&client.app_name, name);
         let Some(Place { conf, app, name }) = client.server.split(&path) else {
             return Err("no such application");
@@ -36,20 +35,8 @@ impl Session {
             server: client.server.clone(),
             app: conf,
             key,
-            domain: client.domain.clone(),
-            args,
-            remote_addr: self.peer.borrow().addr.clone(),
-            ip: self.peer.borrow().ip,
-            remote_port: self.peer.borrow().port,
-            local: self.conn.local(),
-            connection: self.conn.number(),
-            tc_url: connect.tc_url.clone(),
-            page_url: connect.page_url.clone(),
-            swf_url: connect.swf_url.clone(),
-            flash_ver: connect.flash_ver.clone(),
-            scheme: "rtmp",
-            hops: connect.hops,
-            via: connect.via.clone(),
+            args: args.into(),
+            caller: client.caller.clone(),
         });
         self.stream_request.replace(Some(stream_request.clone()));
         Ok(stream_request)

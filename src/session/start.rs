@@ -29,7 +29,7 @@ impl Session {
         }
         conn.number_log();
         let proxied = listen.proxy_protocol;
-        let peer = Peer { addr: conn.addr_text(), ip: conn.ip(), port: conn.port() };
+        let peer = Peer { addr: conn.addr_text().into(), ip: conn.ip(), port: conn.port() };
         if proxied && !server.trusts(peer.ip) {
             log::error!(
                 conn.log(),

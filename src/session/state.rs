@@ -9,7 +9,6 @@ use std::rc::{Rc, Weak};
 
 use live::{Filter, Subscription};
 use rtmp_protocol::chunk::ChunkReader;
-use rtmp_protocol::command::Connect;
 use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 use rtmp_protocol::renumber::Renumber;
@@ -24,7 +23,7 @@ use crate::nginx::event::Event;
 use crate::nginx::random;
 use crate::nginx::share::Share;
 use crate::nginx::task::Task;
-use crate::stream_request::{StreamRequest, STREAM_ID};
+use crate::stream_request::{Caller, StreamRequest, STREAM_ID};
 
 /// Why a session ends. Shown in the log, with the client's address.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ impl Stage {
 
 /// Where the client is, by its connection or by what a balancer says.
 pub struct Peer {
-    pub addr: Vec<u8>,
+    pub addr: Rc<[u8]>,
     /// `None` for a unix socket.
     pub ip: Option<IpAddr>,
     pub port: u16,
@@ -95,14 +94,12 @@ pub struct Peer {
 
 /// What the client is to us, since `connect`.
 pub struct Client {
-    pub connect: Connect,
+    pub caller: Rc<Caller>,
     pub server: Rc<ServerConf>,
     /// As far as it is known before the client names a stream.
     pub app: Rc<AppConf>,
-    /// The host of tcUrl.
-    pub domain: Vec<u8>,
     /// What the client has connected to, without its query: the beginning of the paths of streams.
-    pub app_name: Vec<u8>,
+    pub app_name: Box<[u8]>,
 }
 
 /// What the client asked for last, in its own words, without queries, which may hold secrets.

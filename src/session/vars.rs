@@ -19,7 +19,7 @@ impl Vars for Session {
             Var::SessionReadableTime => variables::readable(lasted()).into_bytes().into(),
             Var::Connection => number(self.conn.number() as u64).into(),
             Var::FinalizeReason => self.reason.borrow().clone().into_bytes().into(),
-            Var::RemoteAddr => self.peer.borrow().addr.clone().into(),
+            Var::RemoteAddr => self.peer.borrow().addr.to_vec().into(),
             Var::RemotePort => number(self.peer.borrow().port.into()).into(),
             Var::ServerAddr => {
                 local().map(|at| at.ip().to_string().into_bytes()).unwrap_or_default().into()
@@ -38,16 +38,9 @@ impl Vars for Session {
 
 impl Vars for Client {
     fn get(&self, var: &Var) -> Cow<'_, [u8]> {
-        let text: &[u8] = match var {
-            Var::App => &self.app_name,
-            Var::Domain => &self.domain,
-            Var::FlashVer => &self.connect.flash_ver,
-            Var::SwfUrl => &self.connect.swf_url,
-            Var::TcUrl => &self.connect.tc_url,
-            Var::PageUrl => &self.connect.page_url,
-            Var::Scheme => b"rtmp",
-            _ => b"",
-        };
-        text.into()
+        match var {
+            Var::App => (&*self.app_name).into(),
+            _ => self.caller.get(var),
+        }
     }
 }

@@ -51,7 +51,7 @@ impl std::error::Error for Spent {}
 /// Spends one of the attempts of the client's connection.
 pub fn spend(request: &StreamRequest, attempt: Attempt) -> Result<(), Spent> {
     // a static pull has no connection
-    let Some(max) = request.app.limit.attempts.filter(|_| request.connection != 0) else {
+    let Some(max) = request.app.limit.attempts.filter(|_| request.caller.connection != 0) else {
         return Ok(());
     };
     let now = clock::now();
@@ -60,7 +60,7 @@ pub fn spend(request: &StreamRequest, attempt: Attempt) -> Result<(), Spent> {
             all.retain(|_, full_at| *full_at > now);
             SWEEP_AT.set(all.len() + SWEEP);
         }
-        let full_at = all.entry((request.connection, attempt)).or_insert(now);
+        let full_at = all.entry((request.caller.connection, attempt)).or_insert(now);
         *full_at = next_full_at(*full_at, now, max).ok_or(Spent)?;
         Ok(())
     })
