@@ -20,7 +20,7 @@ const DEFER_BYTES: u16 = 32 * 1024;
 /// Of a stream with no more players than this, messages are not announced while it gathers. With
 /// more, one write to each of them weighs more than to be told of the messages, and a window that
 /// begins with the first of them has fewer writes than one that begins with the flush before.
-const QUIET_PLAYERS: usize = 4;
+const POLLED_PLAYERS: usize = 4;
 /// The longest message of a client that does not publish, in bytes: commands are short, so that
 /// many unknown clients can't make us hold much.
 const MAX_COMMAND: usize = 64 * 1024;
@@ -107,7 +107,7 @@ impl Session {
         self.flush();
         self.await_more();
         let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
-        self.unhurried.set(
+        self.may_defer.set(
             moderate
                 && self.unread.borrow().is_empty()
                 && self.is_between_messages()
@@ -184,7 +184,7 @@ impl Session {
     /// The rest of a message that has begun is not put off, since its sender may be waiting for an
     /// acknowledgement to send it (Nagle's algorithm).
     pub(super) fn defer(&self) -> bool {
-        self.unhurried.get()
+        self.may_defer.get()
             && !self.conn.peer_gone()
             && self
                 .publisher(|publishing| publishing.publication.defer(clock::now()))
@@ -195,8 +195,8 @@ impl Session {
     /// for few players, those that come until the next are not announced to us at all: that costs as
     /// much as reading.
     pub(super) fn collect(self: &Rc<Self>) {
-        let quiet = self.quiet.get();
-        if quiet {
+        let polled = self.polled.get();
+        if polled {
             self.conn.expect_input();
         }
         self.read();
@@ -204,15 +204,15 @@ impl Session {
             (publication.taken(), publication.stream().players())
         });
         let (taken, players) = counts.unwrap_or((0, 0));
-        let enough = if quiet { 1 } else { 2 };
-        self.set_quiet(taken >= enough && players <= QUIET_PLAYERS && self.defer());
+        let enough = if polled { 1 } else { 2 };
+        self.set_polled(taken >= enough && players <= POLLED_PLAYERS && self.defer());
     }
 
     /// Says whether input is announced, if it is not much.
-    pub(super) fn set_quiet(&self, quiet: bool) {
-        if self.quiet.get() != quiet {
-            let announced = self.conn.announce_from(if quiet { DEFER_BYTES } else { 1 });
-            self.quiet.set(quiet && announced);
+    pub(super) fn set_polled(&self, polled: bool) {
+        if self.polled.get() != polled {
+            let announced = self.conn.announce_from(if polled { DEFER_BYTES } else { 1 });
+            self.polled.set(polled && announced);
         }
     }
 
@@ -322,7 +322,7 @@ impl Handler for Session {
             return;
         }
         // announced nevertheless, it is too much to wait, or the end
-        if self.quiet.get() || !self.defer() {
+        if self.polled.get() || !self.defer() {
             self.read();
         }
     }

@@ -91,13 +91,13 @@ impl Session {
     pub(super) fn leave(&self, stream: &MessageStream) {
         stream.telling.take();
         stream.media.set(None);
-        stream.unfed.set(None);
+        stream.no_source_since.set(None);
         let role = stream.role.take();
         match role {
             Role::None => (),
             Role::Publisher(publishing) => {
                 drop(publishing);
-                self.set_quiet(false);
+                self.set_polled(false);
             }
             Role::Player(Viewer { subscription, .. }) => {
                 let mut rest = subscription.finish();

@@ -85,7 +85,7 @@ impl Session {
         if fed {
             message::user_control(&mut prologue, message::STREAM_BEGIN, stream.id, None);
         }
-        stream.unfed.set((!fed).then(clock::now));
+        stream.no_source_since.set((!fed).then(clock::now));
         self.players.set(self.players.get() + 1);
         // one that had the socket to itself shares it from now on
         let sole = self.streams.borrow().only(MessageStream::plays).cloned();
@@ -160,7 +160,7 @@ impl Session {
     pub(super) fn source_changed(self: &Rc<Self>, stream: &Rc<MessageStream>, on_air: bool) {
         let Some(app) = stream.app.borrow().clone() else { return };
         let live = &app.live;
-        stream.unfed.set((!on_air).then(clock::now));
+        stream.no_source_since.set((!on_air).then(clock::now));
         let status = |code, what| self.status(stream.id, "status", code, what);
         let mut out = Vec::new();
         if on_air {

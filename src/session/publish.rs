@@ -66,7 +66,7 @@ impl Session {
         stream.role.replace(Role::Publisher(publishing));
         stream.media.set(Some(clock::now()));
         // what is put off is put off for all that is published
-        self.set_quiet(false);
+        self.set_polled(false);
         self.arm_timer();
         let (code, description) = ("NetStream.Publish.Start", "Start publishing");
         self.send(&self.status(stream.id, "status", code, description));

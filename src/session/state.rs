@@ -145,9 +145,9 @@ pub struct Session {
     pub(super) share: Share,
     /// What was read last ended with a message, was not much, and waits for more, so the next may
     /// wait as well.
-    pub(super) unhurried: Cell<bool>,
+    pub(super) may_defer: Cell<bool>,
     /// Input is looked for at each flush, and not announced.
-    pub(super) quiet: Cell<bool>,
+    pub(super) polled: Cell<bool>,
     /// Output outside of a subscription that the client has not taken yet.
     pub(super) unsent: RefCell<Vec<u8>>,
     /// The player whose bytes the client has taken in part: they come first.
@@ -226,7 +226,7 @@ pub struct MessageStream {
     /// When a publisher started or sent media last, in the loop's milliseconds.
     pub media: Cell<Option<u64>>,
     /// Since when a player waits for a source.
-    pub unfed: Cell<Option<u64>>,
+    pub no_source_since: Cell<Option<u64>>,
     /// What is sent to a player has the id of the first message stream, which all players share;
     /// on another one it is changed on its way.
     pub renumber: RefCell<Option<Box<Renumber>>>,
@@ -245,7 +245,7 @@ impl MessageStream {
             filter: Cell::new(Filter::ALL),
             telling: RefCell::default(),
             media: Cell::new(None),
-            unfed: Cell::new(None),
+            no_source_since: Cell::new(None),
             renumber: RefCell::new(
                 (id != STREAM_ID).then(|| Box::new(Renumber::new(id, chunk_size))),
             ),

@@ -77,7 +77,8 @@ impl Session {
             let Some(AppConf { live, .. }) = app.as_deref() else { continue };
             let (silence, idle) = (live.drop_idle_publisher.unwrap_or(0), live.idle_timeout);
             deadlines.push((after(stream.media.get(), silence), Due::Silent(stream.clone())));
-            deadlines.push((after(stream.unfed.get(), idle), Due::Unfed(stream.clone())));
+            deadlines
+                .push((after(stream.no_source_since.get(), idle), Due::NoSource(stream.clone())));
         }
         deadlines
     }
@@ -144,7 +145,7 @@ impl Session {
                     }
                     self.refuse(&stream, "NetStream.Publish.Idle", why);
                 }
-                Due::Unfed(stream) => self.no_source(&stream, "nobody publishes the stream"),
+                Due::NoSource(stream) => self.no_source(&stream, "nobody publishes the stream"),
                 Due::Ping => {
                     self.times.pinged.set(Some(now));
                     let mut out = Vec::new();
@@ -176,6 +177,6 @@ enum Due {
     Ping,
     Pong,
     Silent(Rc<MessageStream>),
-    Unfed(Rc<MessageStream>),
+    NoSource(Rc<MessageStream>),
     Close,
 }
