@@ -1,6 +1,5 @@
 //! One RTMP client, from accept to close.
 
-mod acks;
 mod budget;
 mod command;
 mod control;

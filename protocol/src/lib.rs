@@ -13,6 +13,7 @@
 //! | [`message`] | type ids, control messages, aggregates | RTMP 1.0 section 5.4, 6.2, 7.1.6 |
 //! | [`amf0`] | the values in commands and metadata | AMF 0 (2007) |
 //! | [`command`] | connect, statuses, typed views of commands | RTMP 1.0 section 7.2, Enhanced RTMP v2 |
+//! | [`control`] | acknowledgements and pongs, both roles | RTMP 1.0 section 5.4.3, 5.4.4, 7.1.7 |
 //! | [`flv`] | FLV file header and tags | FLV 10.1 Annex E.2–E.4.1 |
 //! | [`codec`] | sequence header, key frame or other, of one media message | FLV 10.1 Annex E.4.2–E.4.3, Enhanced RTMP v2 |
 //! | [`timeline`] | what players see of their sources' timestamps | RTMP 1.0 section 5.3.1.3 |
@@ -57,6 +58,7 @@ pub mod amf0;
 pub mod chunk;
 pub mod codec;
 pub mod command;
+pub mod control;
 pub mod flv;
 pub mod handshake;
 pub mod message;

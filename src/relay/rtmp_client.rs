@@ -8,7 +8,8 @@ use std::task::Poll;
 
 use rtmp_protocol::amf0::Value;
 use rtmp_protocol::chunk::{ChunkReader, Limits, MAX_HEADER};
-use rtmp_protocol::message::{self, UserControl};
+use rtmp_protocol::control::Control;
+use rtmp_protocol::message;
 
 pub use rtmp_protocol::chunk::Message;
 
@@ -25,6 +26,7 @@ use crate::nginx::task::{self, next_turn, timeout};
 pub const MAX_UNSENT: usize = 64 * 1024;
 /// How long a server may take to read the end of what was pushed.
 const CLOSE_MS: u64 = 5000;
+
 thread_local! {
     /// All relays of a worker share the buffer, since each message is used up before the next relay is
     /// looked at. Each connection holds it, since looking up what is the thread's own costs several cache misses.
@@ -66,10 +68,7 @@ pub struct RtmpClient {
 /// What was received, and what it asks us to say.
 #[derive(Default)]
 pub struct Heard {
-    bytes: u64,
-    acknowledged: u64,
-    /// The server wants an acknowledgement after so many bytes; 0 = never.
-    window: u32,
+    control: Control,
     /// Answers that were not sent yet.
     answers: Vec<u8>,
     /// When the last bytes came.
@@ -204,7 +203,7 @@ impl RtmpClient {
         };
         before.copy_from_slice(&self.unread);
         self.unread.clear();
-        self.heard.bytes += n as u64;
+        self.heard.control.received(n as u64);
         self.heard.last.set(clock::now());
         let mut input = buffer.get(..kept + n).unwrap_or_default();
         let result = self.handle(&mut input, reply, f);
@@ -235,10 +234,11 @@ impl RtmpClient {
                 break;
             };
             self.share.take(cost(&message));
-            self.heard.control(&message);
+            let Heard { control, answers, .. } = &mut self.heard;
+            control.message(message.kind, message.payload, answers);
             result = f(&message)?;
         }
-        self.heard.acknowledge();
+        self.heard.control.acknowledge(&mut self.heard.answers);
         if !self.heard.answers.is_empty() {
             self.answer(reply)?;
         }
@@ -260,33 +260,6 @@ fn cost(message: &Message<'_>) -> u32 {
     match message.kind {
         message::AGGREGATE => (message.payload.len() / message::MIN_PART) as u32 + 1,
         _ => 1,
-    }
-}
-
-impl Heard {
-    fn control(&mut self, message: &Message<'_>) {
-        match message.kind {
-            message::WINDOW_ACK_SIZE => {
-                self.window = message::control_value(message.payload).unwrap_or(0);
-            }
-            message::USER_CONTROL => match UserControl::parse(message.payload) {
-                Some(control) if control.event == message::PING_REQUEST => {
-                    let out = &mut self.answers;
-                    message::user_control(out, message::PING_RESPONSE, control.a, None);
-                }
-                _ => (),
-            },
-            _ => (),
-        }
-    }
-
-    /// Acknowledges what came: at most once a read, whatever the window is.
-    fn acknowledge(&mut self) {
-        if self.window > 0 && self.bytes - self.acknowledged >= u64::from(self.window) {
-            self.acknowledged = self.bytes;
-            // the sequence number wraps (RTMP 1.0 section 5.4.3)
-            message::ack(&mut self.answers, self.bytes as u32);
-        }
     }
 }
 

@@ -54,12 +54,8 @@ impl Session {
             }
             message::COMMAND => self.command_message(message, false),
             message::COMMAND_AMF3 => self.command_message(message, true),
-            message::WINDOW_ACK_SIZE => {
-                self.window_ack_size(message.payload);
-                Ok(Flow::Next)
-            }
-            message::USER_CONTROL => {
-                self.user_control(message.payload);
+            kind @ (message::WINDOW_ACK_SIZE | message::USER_CONTROL) => {
+                self.control(|control, out| control.message(kind, message.payload, out));
                 Ok(Flow::Next)
             }
             // acknowledgements, peer bandwidth, shared objects and what is unknown

@@ -62,7 +62,7 @@ impl Session {
         // never nested: a handler of one session does not read another
         let Ok(mut shared) = self.buffer.try_borrow_mut() else { return };
         let buffer = &mut *shared;
-        let before = self.bytes_in.get();
+        let before = self.control.get().bytes();
         for _ in 0..READS_A_TURN {
             if self.ended.get() || self.waits() || self.share.is_used_up() {
                 break;
@@ -106,7 +106,7 @@ impl Session {
         drop(shared);
         self.flush();
         self.await_more();
-        let moderate = self.bytes_in.get() - before <= DEFER_BYTES.into();
+        let moderate = self.control.get().bytes() - before <= DEFER_BYTES.into();
         self.may_defer.set(
             moderate
                 && self.unread.borrow().is_empty()
@@ -222,11 +222,13 @@ impl Session {
     }
 
     pub(super) fn received(&self, n: u64) {
-        self.bytes_in.set(self.bytes_in.get() + n);
         if n > 0 {
             self.heard(clock::now());
         }
-        self.acknowledge();
+        self.control(|control, out| {
+            control.received(n);
+            control.acknowledge(out);
+        });
     }
 
     /// Handles input until it is used up, or the rest has to wait.

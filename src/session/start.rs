@@ -3,7 +3,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 
-use super::acks::Acks;
 use super::budget::Budget;
 use super::end::EndOnPanic;
 use super::input;
@@ -92,8 +91,7 @@ impl Session {
                 event,
                 times: Times::new(clock::now()),
                 budget: Budget::new(clock::now()),
-                bytes_in: Cell::new(0),
-                acks: Acks::default(),
+                control: Cell::default(),
                 server: RefCell::new(server),
             }
         })

@@ -9,11 +9,11 @@ use std::rc::{Rc, Weak};
 
 use live::{Filter, Subscription};
 use rtmp_protocol::chunk::ChunkReader;
+use rtmp_protocol::control::Control;
 use rtmp_protocol::handshake::ServerHandshake;
 use rtmp_protocol::message;
 use rtmp_protocol::renumber::Renumber;
 
-use super::acks::Acks;
 use super::budget::Budget;
 use super::times::Times;
 use crate::admission::{AdmittedPlayer, AdmittedPublisher};
@@ -159,8 +159,7 @@ pub struct Session {
     pub(super) event: Event,
     pub(super) times: Times,
     pub(super) budget: Budget,
-    pub(super) bytes_in: Cell<u64>,
-    pub(super) acks: Acks,
+    pub(super) control: Cell<Control>,
 }
 
 impl Session {

@@ -14,7 +14,7 @@ impl Vars for Session {
         match var {
             Var::Command => self.command.get().as_bytes().into(),
             Var::BytesSent => number(self.conn.sent()).into(),
-            Var::BytesReceived => number(self.bytes_in.get()).into(),
+            Var::BytesReceived => number(self.control.get().bytes()).into(),
             Var::SessionTime => variables::seconds(lasted()).into_bytes().into(),
             Var::SessionReadableTime => variables::readable(lasted()).into_bytes().into(),
             Var::Connection => number(self.conn.number() as u64).into(),
