@@ -20,6 +20,7 @@ pub mod process;
 pub mod proxy_protocol;
 pub mod random;
 pub mod resolver;
+pub mod seldom;
 pub mod share;
 pub mod stop;
 pub mod sys;

@@ -5,7 +5,7 @@
 //! so. A viewer has no use for waiting for hundreds of streams that do not exist; each of them makes us
 //! ask a server and try an origin.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
@@ -14,8 +14,8 @@ use live::{Change, Key, Stream};
 
 use crate::conf::Kind;
 use crate::directory::{self, ClientHold, Counted, NameHold};
-use crate::nginx::clock;
 use crate::nginx::log;
+use crate::nginx::seldom::Seldom;
 use crate::registry;
 use crate::stream_request::attempts::{self, Attempt};
 use crate::stream_request::{Refusal, StreamRequest};
@@ -29,7 +29,7 @@ thread_local! {
         registry::observe(published);
         RefCell::default()
     };
-    static REPORTED: Cell<Option<u64>> = const { Cell::new(None) };
+    static REPORTED: Seldom = const { Seldom::every(REPORT_MS) };
 }
 
 /// What a client takes of each limit. Dropped, it gives all of it back.
@@ -156,10 +156,7 @@ fn name(request: &StreamRequest, who: Vec<u8>) -> Result<Option<Rc<Waiting>>, Re
 
 /// Says so in the log, for one of many.
 fn refuse(request: &StreamRequest, why: &'static str) -> Refusal {
-    let now = clock::now();
-    let quiet = REPORTED.get().is_some_and(|before| now.saturating_sub(before) < REPORT_MS);
-    if !quiet {
-        REPORTED.set(Some(now));
+    if REPORTED.with(Seldom::is_due) {
         log::error!(
             log::cycle(),
             "rtmp: *{} limited: {why}, client: {}, stream: \"{}\"",

@@ -1,7 +1,7 @@
 //! A worker's own sockets: one by which other workers pull streams, one to which they send
 //! notifications. Lost ones are made anew.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -15,10 +15,10 @@ use super::notification::{self, Listening};
 use super::socket_dir::SocketDir;
 use super::sources::{forget, forget_dead};
 use super::workers::{self, me};
-use crate::nginx::clock;
 use crate::nginx::event::Event;
 use crate::nginx::listening::{self, Acceptor};
 use crate::nginx::log;
+use crate::nginx::seldom::Seldom;
 
 /// How often a worker looks whether its sockets are still there: what cleans temporary directories
 /// may have taken them.
@@ -29,7 +29,7 @@ const REPORT_MS: u64 = 60_000;
 thread_local! {
     static OWN: RefCell<Option<Own>> = const { RefCell::new(None) };
     static LOOK_AFTER: Event = Event::cancelable(look_after);
-    static REPORTED: Cell<Option<u64>> = const { Cell::new(None) };
+    static REPORTED: Seldom = const { Seldom::every(REPORT_MS) };
 }
 
 /// This worker's sockets.
@@ -120,10 +120,7 @@ fn look_after() {
 }
 
 fn report(why: impl std::fmt::Display) {
-    let now = clock::now();
-    let quiet = REPORTED.get().is_some_and(|before| now.saturating_sub(before) < REPORT_MS);
-    if !quiet {
-        REPORTED.set(Some(now));
+    if REPORTED.with(Seldom::is_due) {
         log::error!(
             log::cycle(),
             "rtmp: no socket in the directory of \"rtmp_auto_pull_port\": {why}; \
