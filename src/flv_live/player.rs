@@ -1,10 +1,11 @@
 //! A client that plays a stream over HTTP.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::rc::{Rc, Weak};
 
-use live::{Change, Data, Direct, End, Form, Framing, Sink, Stream, Subscriber, Subscription};
+use live::{Change, Data, Direct, End, Form, Framing, Key, Sink, Stream, Subscriber, Subscription};
 use nginx_sys::{
     ngx_int_t, NGX_ERROR, NGX_HTTP_CLIENT_CLOSED_REQUEST, NGX_HTTP_FORBIDDEN, NGX_HTTP_HEAD,
     NGX_HTTP_NOT_FOUND, NGX_HTTP_TOO_MANY_REQUESTS,
@@ -39,8 +40,9 @@ const TOO_MANY: ngx_int_t = NGX_HTTP_TOO_MANY_REQUESTS as ngx_int_t;
 const NO_STREAM: CloseCode = CloseCode::Library(4404);
 
 thread_local! {
-    /// Players that wait for a stream to be decided about, or to show its tracks.
-    static WAITING: RefCell<Vec<Weak<Player>>> = {
+    /// Players that wait for a stream to be decided about, or to show its tracks; by stream, and by
+    /// where they are, so that one who comes or leaves costs the same however many others wait.
+    static WAITING: RefCell<HashMap<Key, HashMap<*const Player, Weak<Player>>>> = {
         registry::observe(changed);
         RefCell::default()
     };
@@ -52,11 +54,9 @@ fn changed(stream: &Rc<Stream>, change: Change) {
     if !matches!(change, Change::Track | Change::Decided) {
         return;
     }
-    for player in WAITING.take().iter().filter_map(Weak::upgrade) {
-        match player.stream_request.key == *stream.key() {
-            true => player.soon.post(),
-            false => WAITING.with_borrow_mut(|waiting| waiting.push(player.this.clone())),
-        }
+    let waiting = WAITING.with_borrow_mut(|all| all.remove(stream.key())).unwrap_or_default();
+    for player in waiting.values().filter_map(Weak::upgrade) {
+        player.soon.post();
     }
 }
 
@@ -229,12 +229,22 @@ impl Player {
 
     /// Looks again when the stream has changed, and at that moment at the latest.
     fn wait(&self, until: Option<u64>) {
-        WAITING.with_borrow_mut(|waiting| {
-            waiting.retain(|player| player.strong_count() > 0 && !player.ptr_eq(&self.this));
-            waiting.push(self.this.clone());
+        WAITING.with_borrow_mut(|all| {
+            let waiting = all.entry(self.stream_request.key.clone()).or_default();
+            waiting.insert(self.this.as_ptr(), self.this.clone());
         });
         self.look_at.set(until);
         self.arm_timer();
+    }
+
+    fn stop_waiting(&self) {
+        WAITING.with_borrow_mut(|all| {
+            let Some(waiting) = all.get_mut(&self.stream_request.key) else { return };
+            waiting.remove(&self.this.as_ptr());
+            if waiting.is_empty() {
+                all.remove(&self.stream_request.key);
+            }
+        });
     }
 
     /// Sends the head of the answer, which is all of it if the client asked for the head only.
@@ -431,6 +441,7 @@ impl Responder for Player {
     }
 
     fn gone(&self) {
+        self.stop_waiting();
         self.timer.cancel();
         self.soon.cancel();
         self.decision.take();
