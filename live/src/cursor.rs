@@ -53,6 +53,8 @@ pub(crate) struct Cursor {
     pub blocked: bool,
     pub player: bool,
     pub filter: Filter,
+    /// It picks video alone, and has had the key frame that this begins with.
+    pub keyed: bool,
     /// It has the sticky messages of the packets before this number.
     pub headers: u64,
     /// How often it was moved to a key frame because it was behind.
@@ -109,7 +111,13 @@ impl Cursor {
         (wire.start_of(seq) < self.pos && self.pos < to).then_some((self.pos, to))
     }
 
-    /// Looks at each packet from number `seq` on.
+    /// Looks for a new start from packet number `seq` on.
+    pub(crate) fn start_at(&mut self, seq: u64) {
+        self.pick_from(seq);
+        self.keyed = false;
+    }
+
+    /// Goes on to look at each packet, from number `seq` on.
     pub(crate) fn pick_from(&mut self, seq: u64) {
         self.mode = Mode::Picking { seq };
         self.pos = 0;

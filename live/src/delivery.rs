@@ -37,7 +37,11 @@ impl Delivery<'_> {
             true => self.bound_own(cursor),
             false => match self.deliver(cursor) {
                 Ok(()) => self.bound_own(cursor),
-                Err(error) => Some(End::Failed(error)),
+                Err(error) => {
+                    // nothing more is written to it
+                    cursor.blocked = true;
+                    Some(End::Failed(error))
+                }
             },
         };
         if let Some(why) = end {
@@ -51,7 +55,11 @@ impl Delivery<'_> {
     fn deliver(&mut self, cursor: &mut Cursor) -> io::Result<()> {
         let Some(wire) = self.packets.outlets.wire(cursor.form) else { return Ok(()) };
         let picked = match cursor.mode {
-            Mode::Picking { seq } if self.awaits_tracks(cursor, seq) => Picked::waiting(seq),
+            Mode::Picking { seq } if self.awaits_tracks(cursor, seq) => {
+                let begun = cursor.rest_of_packet(wire).is_some();
+                cursor.finish_packet(wire);
+                Picked::waiting(seq + u64::from(begun))
+            }
             Mode::Picking { seq } => self.pick(cursor, wire, seq),
             Mode::Live => Picked::all(cursor.pos, wire.end()),
             Mode::Paused => Picked::default(),
@@ -97,6 +105,7 @@ impl Delivery<'_> {
             }
             seq += 1;
         }
+        seq = seq.max(self.packets.source_from());
         let free = !self.settings.wait_key || !self.sources.expects_video(self.settings, self.now);
         let all = cursor.filter == Filter::ALL;
         while seq < next && !picked.is_full() {
@@ -114,9 +123,12 @@ impl Delivery<'_> {
             let wanted = match packet.kind {
                 Kind::Data => true,
                 Kind::Audio => cursor.filter.audio && (!self.settings.wait_video || free),
+                // of both, the player takes all from a key frame on
+                Kind::Video if cursor.filter.audio => false,
                 // with audio switched off, video still starts at a key frame
-                Kind::Video => cursor.filter.video && !cursor.filter.audio,
+                Kind::Video => cursor.filter.video && (packet.key || free || cursor.keyed),
             };
+            cursor.keyed |= wanted && packet.key;
             if wanted || (packet.sticky && all) {
                 self.send_headers(cursor, seq, packet.timestamp);
             }

@@ -24,6 +24,8 @@ pub(crate) struct Packets {
     keys: VecDeque<u64>,
     /// Where the GOP cache begins.
     cache_from: u64,
+    /// Where the packets of the source on air begin: the headers of those before are gone.
+    source_from: u64,
     pub outlets: Outlets,
     /// The stream's own time, see [`Packet::arrived`], and when it was last looked at.
     awake: u64,
@@ -38,6 +40,7 @@ impl Packets {
             first: 0,
             keys: VecDeque::new(),
             cache_from: 0,
+            source_from: 0,
             outlets: Outlets::new(form),
             awake: 0,
             seen: now,
@@ -68,6 +71,17 @@ impl Packets {
     /// The number of the oldest packet kept.
     pub(crate) fn first(&self) -> u64 {
         self.first
+    }
+
+    /// Another source is on air, or none: nobody begins before its packets.
+    pub(crate) fn begin_source(&mut self) {
+        self.source_from = self.next();
+        self.drop_cache();
+    }
+
+    /// The number of the first packet of the source on air.
+    pub(crate) fn source_from(&self) -> u64 {
+        self.source_from
     }
 
     /// A packet that is kept.

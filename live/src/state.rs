@@ -67,6 +67,7 @@ impl State {
             blocked: false,
             player,
             filter: Filter::ALL,
+            keyed: false,
             headers: 0,
             drops: 0,
             granted,
@@ -93,20 +94,30 @@ impl State {
         Some((cursor, &outlet.wire))
     }
 
-    /// Lets a subscriber look for a new start, if it is one that `when` picks.
-    pub(crate) fn repick(
-        &mut self,
-        id: u64,
-        when: impl Fn(&Cursor) -> bool,
-        then: impl Fn(&mut Cursor),
-    ) {
-        let seq = self.packets.next();
-        let Some((cursor, wire)) = self.cursor(id).filter(|(cursor, _)| when(cursor)) else {
+    /// A subscriber stops, behind the message that has begun, or looks for a new start.
+    pub(crate) fn pause(&mut self, id: u64, pause: bool) {
+        let next = self.packets.next();
+        let Some((cursor, wire)) = self.cursor(id) else { return };
+        if pause {
+            cursor.finish_packet(wire);
+            cursor.mode = Mode::Paused;
+        } else if cursor.mode == Mode::Paused {
+            cursor.start_at(next);
+        }
+    }
+
+    /// A subscriber wants other messages from where it is on. Video that it has had so far goes on.
+    pub(crate) fn set_filter(&mut self, id: u64, filter: Filter) {
+        let Some((cursor, wire)) = self.cursor(id) else { return };
+        let had_video = cursor.filter.video && (cursor.is_live() || cursor.keyed);
+        if std::mem::replace(&mut cursor.filter, filter) == filter {
             return;
-        };
+        }
         cursor.finish_packet(wire);
-        cursor.pick_from(seq);
-        then(cursor);
+        if cursor.is_live() {
+            cursor.pick_from(wire.packet_at(cursor.pos));
+        }
+        cursor.keyed = had_video && !filter.audio;
     }
 
     /// What the stream holds.

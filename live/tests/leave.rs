@@ -324,3 +324,48 @@ fn chunk(label: &str) -> Vec<u8> {
     RTMP.encode(&media, |bytes| out.extend_from_slice(bytes));
     out
 }
+
+#[test]
+fn one_that_comes_for_video_alone_begins_at_a_key_frame() {
+    let world = World::new();
+    let stream = world.stream(settings());
+    let publisher = world.publish(&stream);
+    publisher.say(0, "H K1 I2");
+    world.pass(600);
+    let player = world.play(&stream);
+    player.want(false, true);
+    publisher.say(120, "I3 K4 I5");
+    world.turn();
+    assert_eq!(player.got(), "H K4 I5");
+}
+
+#[test]
+fn video_goes_on_with_the_next_frame_when_sound_is_switched_off() {
+    let world = World::new();
+    let stream = world.stream(settings());
+    let player = world.play(&stream);
+    let publisher = world.publish(&stream);
+    publisher.say(0, "H K1 A2");
+    world.turn();
+    publisher.say(120, "I3 A4");
+    player.want(false, true);
+    publisher.say(200, "I5");
+    world.turn();
+    assert_eq!(player.got(), "H K1 A2 I3 I5");
+}
+
+#[test]
+fn a_message_that_has_begun_is_completed_while_tracks_are_awaited() {
+    let world = World::new();
+    let stream = world.stream(settings());
+    let player = world.join(&stream, RTMP, Peer::with_room(300));
+    player.want(false, true);
+    let first = world.publish(&stream);
+    first.say(0, "H");
+    first.say_long(40, "K1", 1000);
+    world.pass(600);
+    let second = world.publish_as(&stream, 1, false);
+    second.say(0, "H2");
+    player.read(usize::MAX);
+    assert_eq!(player.news(), "H K1");
+}

@@ -283,3 +283,29 @@ fn metadata_is_rebuilt_of_what_is_known() {
 fn metadata_of_another_worker_was_seen_to_there() {
     assert!(passed(Meta::Off, true).is_some());
 }
+
+#[test]
+fn the_headers_of_a_source_that_leaves_go_out_before_its_frames() {
+    let world = World::new();
+    let stream = world.stream(Settings { merge_window: Some(500), ..settings() });
+    let player = world.play(&stream);
+    let publisher = world.publish(&stream);
+    // data goes out at once, the header only in front of what is behind it
+    publisher.say(0, "T1 G2 A3");
+    drop(publisher);
+    world.pass(600);
+    assert_eq!(player.got(), "T1 G2 A3");
+}
+
+#[test]
+fn a_player_that_waits_for_tracks_gets_what_there_is_when_the_source_leaves() {
+    let world = World::new();
+    let stream = world.stream(cached(1000));
+    let player = world.play_as(&stream, live::Form::Flv);
+    let publisher = world.publish(&stream);
+    publisher.say(0, "H K1 G2");
+    world.pass(40);
+    assert_eq!(player.got(), "");
+    drop(publisher);
+    assert_eq!(player.got(), "H K1 G2");
+}

@@ -55,7 +55,7 @@ impl Delivery<'_> {
             Some(key) if cursor.mode == Mode::Live => self.move_to(cursor, key),
             _ => {
                 cursor.finish_packet(wire);
-                cursor.pick_from(packets.next());
+                cursor.start_at(packets.next());
                 cursor.headers = 0;
             }
         }

@@ -16,6 +16,10 @@ use crate::sources::{Busy, Source};
 /// stream sends meanwhile does not fill a socket.
 const MAX_DEFER: u64 = 50;
 
+/// So often what there is of a source that leaves is sent to those who can't take it in one write: as
+/// many headers as one source has may lie between what they want.
+const MAX_ROUNDS: usize = 64;
+
 /// A source's hold on its stream; dropped, it is gone from it.
 pub struct Publication {
     stream: Rc<Stream>,
@@ -100,14 +104,22 @@ impl Stream {
 
     /// Sends what there is of a source that is about to leave, with its headers.
     fn settle(self: &Rc<Self>, now: u64) {
-        if !self.flush_due.get() {
+        let waited_for = self.state.borrow().sources.probing(now).is_some();
+        if !self.flush_due.get() && !waited_for {
             return;
         }
-        let ended = {
+        let mut ended = Vec::new();
+        {
             let state = &mut *self.state.borrow_mut();
             state.sources.tracks.end_probe();
-            state.flush(&self.settings, now)
-        };
+            for _ in 0..MAX_ROUNDS {
+                state.more = false;
+                ended.extend(state.flush(&self.settings, now));
+                if !state.more {
+                    break;
+                }
+            }
+        }
         self.after(ended);
     }
 
@@ -124,7 +136,7 @@ impl Stream {
             let state = &mut *self.state.borrow_mut();
             let Some(to) = state.sources.to_switch() else { return };
             let from = state.sources.switch(to);
-            state.packets.drop_cache();
+            state.packets.begin_source();
             let listeners = state.cursors.iter().map(|cursor| cursor.sink.clone());
             let told =
                 if from.is_none() || to.is_none() { listeners.collect() } else { Vec::new() };

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Stream;
 use crate::change::Change;
-use crate::cursor::{Cursor, Filter, Mode};
+use crate::cursor::Filter;
 use crate::sink::{End, Ended};
 use crate::state::{State, Subscriber};
 
@@ -96,20 +96,12 @@ impl Subscription {
 
     /// Stops or goes on; a player that goes on starts at a key frame.
     pub fn pause(&self, pause: bool, now: u64) {
-        self.stream.deliver_after(self.id, now, |state| {
-            state.repick(self.id, |cursor| cursor.mode == Mode::Paused || pause, |_| ());
-            if let Some((cursor, _)) = state.cursor(self.id).filter(|_| pause) {
-                cursor.mode = Mode::Paused;
-            }
-        });
+        self.stream.deliver_after(self.id, now, |state| state.pause(self.id, pause));
     }
 
     /// Changes what the player wants.
     pub fn set_filter(&self, filter: Filter, now: u64) {
-        self.stream.deliver_after(self.id, now, |state| {
-            let when = |cursor: &Cursor| cursor.filter != filter && cursor.mode != Mode::Paused;
-            state.repick(self.id, when, |cursor| cursor.filter = filter);
-        });
+        self.stream.deliver_after(self.id, now, |state| state.set_filter(self.id, filter));
     }
 
     /// Ends the subscription and gives the bytes that complete what the peer has begun to receive.
