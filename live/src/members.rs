@@ -1,4 +1,4 @@
-//! Subscribers to whose sockets the engine writes itself.
+//! Subscribers whose sockets the engine writes to directly.
 //!
 //! What a flush needs of each of them lies side by side: with a thousand players the processor's
 //! cache misses, one for each thing that a session is asked, cost as much as a tenth of the writes.
@@ -131,7 +131,7 @@ impl Members {
     ) {
         let Some(members) = self.lists.get_mut(list) else { return };
         let end = wire.end();
-        // a member that joined between two flushes may be ahead of the others
+        // members that joined between two flushes may be ahead of the others
         let behind = members.iter().find(|member| member.pos != end);
         let mut next = behind.map(|member| member.pos);
         while let Some(pos) = next.take() {

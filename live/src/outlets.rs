@@ -40,7 +40,7 @@ impl Outlet {
         }
     }
 
-    /// Whether packets are put into the wire: without a cache, only if somebody takes them.
+    /// A wire is filled while it has subscribers, or while there is a GOP cache.
     fn is_wanted(&self, settings: &Settings) -> bool {
         self.subscribers > 0 || settings.cache_time > 0
     }

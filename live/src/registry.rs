@@ -68,6 +68,13 @@ impl Registry {
     }
 }
 
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // a change that nobody was told of holds its stream, and that the worker
+        drop(self.0.changes.take());
+    }
+}
+
 impl Worker {
     fn tell_all(&self) {
         loop {

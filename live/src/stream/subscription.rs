@@ -88,7 +88,7 @@ impl Subscription {
         head.map_or(0, |head| head.own_len()) <= max
     }
 
-    /// When bytes were last written to the peer, in milliseconds, if its sink does not know that.
+    /// Time of the last direct write in milliseconds; `None` if the sink writes.
     pub fn written(&self) -> Option<u64> {
         let state = self.stream.state.borrow();
         state.cursors.get(self.id)?.direct.map(|_| state.flushed)
