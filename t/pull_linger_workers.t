@@ -25,48 +25,72 @@ use Time::HiRes qw/ time /;
 select STDERR; $| = 1;
 select STDOUT; $| = 1;
 
-my $t = Test::Nginx->new()->plan(8);
+my $LINGER = 1;
 
-workers_run($t, 3, app => 'pull rtmp://127.0.0.1:%%PORT_8081%%/live; pull_linger 6s;');
+my $t = Test::Nginx->new()->plan(9);
+
+workers_run($t, 3, app => <<'EOC');
+            pull rtmp://127.0.0.1:%%PORT_8081%%/live;
+            # nothing below takes as long
+            pull_linger 10m;
+        }
+
+        application short {
+            live on;
+            pull rtmp://127.0.0.1:%%PORT_8081%%/live;
+            cache_time 1s;
+            pull_linger 1s;
+EOC
 
 ###############################################################################
 
 my $server = rtmp_server(port(8081));
 my $first = player('s');
-my $origin = rtmp_accept($server);
-$origin->send_video(0, video_header());
-$origin->send_video(0, key_frame(1));
+my ($origin, $home) = pulled();
 ok(got($first, 1), 'pulled');
-my $home = worker_of($t, $origin);
 
-# one of another worker comes when the last has left
+# players of other workers come when the last has left, again and again
 
 $first->close();
-my $other = elsewhere();
+my $other = elsewhere('live');
 ok(got($other, 1), 'a player of another worker finds the pull');
-ok(!$origin->closed(6.5), 'which goes on with it');
+$other->close();
+$other = elsewhere('live');
+ok(got($other, 1), 'and so does the next');
 $origin->send_video(40, key_frame(2));
-ok(got($other, 2), 'and so does the player');
-
-# it leaves
-
-my $began = time();
+ok(got($other, 2), 'and goes on with it');
+ok(!$origin->closed(0), 'it is one pull');
 $other->close();
-ok(!$origin->closed(0.8), 'the pull outlives it');
-$other = elsewhere();
-ok(got($other, 2), 'for whoever comes again');
-$began = time();
+
+# the worker that pulls has lost its player for longer than that
+
+$first = rtmp_connect(port(1935), 'short');
+$first->play('s');
+($origin, $home) = pulled();
+$other = elsewhere('short');
+ok(got($other, 1), 'a player of another worker has joined');
+$first->close();
+ok(!$origin->closed(2 * $LINGER), 'the pull goes on with it');
+my $left = time();
 $other->close();
-ok($origin->closed(), 'and ends');
-my $took = time() - $began;
-cmp_ok($took, '>', 5.9, 'when the time is over');
+ok($origin->closed(), 'and ends when it has left');
+cmp_ok(time() - $left, '>', 0.9 * $LINGER, 'and the time is over');
 
 ###############################################################################
 
+# The pull that has come, with a frame, and its worker.
+sub pulled {
+	my $origin = rtmp_accept($server);
+	$origin->send_video(0, video_header());
+	$origin->send_video(0, key_frame(1));
+	return ($origin, worker_of($t, $origin));
+}
+
 # A player of a worker that does not pull.
 sub elsewhere {
+	my ($app) = @_;
 	while (1) {
-		my $client = rtmp_connect(port(1935), 'live');
+		my $client = rtmp_connect(port(1935), $app);
 		next if worker_of($t, $client) == $home;
 		$client->play('s');
 		return $client;

@@ -11,6 +11,9 @@ use crate::conf::Msec;
 use crate::nginx::clock;
 use crate::nginx::task::{self, sleep, Task};
 
+/// How often a pull that lingers sees whether the worker is to leave, in milliseconds.
+const LOOK_MS: u64 = 500;
+
 thread_local! {
     static LINGERING: RefCell<HashMap<Key, Lingering>> = RefCell::default();
 }
@@ -43,7 +46,11 @@ pub fn note_players(audience: &Audience, some: bool) {
     let end = |linger| {
         let key = key.clone();
         task::spawn(async move {
-            sleep(linger).await;
+            let over = clock::now().saturating_add(linger);
+            // a worker that is told to leave waits for nobody who is not there
+            while clock::now() < over && !clock::exiting() {
+                sleep(over.saturating_sub(clock::now()).min(LOOK_MS)).await;
+            }
             // nothing is waited for any more, so this task may go
             let lingering = LINGERING.with_borrow_mut(|all| all.remove(&key));
             drop(lingering);
