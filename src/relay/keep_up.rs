@@ -39,6 +39,7 @@ pub async fn keep_up<R: Lasting>(relay: &R, targets: &mut impl Targets) -> Stop 
     let mut begin = 0;
     while let Some(request) = relay.client() {
         if loops::is_spent(&request) {
+            report.speaks_for(&request);
             let why = format!("it has come through {MAX_HOPS} relays already");
             report.failed(&relay.describe(), None, &why, format_args!("given up"));
             return Stop::Done;

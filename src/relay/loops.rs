@@ -102,7 +102,8 @@ pub fn admit(request: &StreamRequest) -> Result<(), Refusal> {
     };
     log::error!(
         log::cycle(),
-        "rtmp: a relay of \"{}\" is refused, {fault}, client: {}",
+        "*{} rtmp: a relay of \"{}\" is refused, {fault}, client: {}",
+        request.caller.connection,
         request.key,
         String::from_utf8_lossy(&request.caller.remote_addr)
     );

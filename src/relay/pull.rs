@@ -187,6 +187,7 @@ impl Pull {
     fn turn_away(&self, audience: &Audience, report: &Report) {
         for player in audience.players.open() {
             if loops::is_spent(&player.request) {
+                report.speaks_for(&player.request);
                 let from = String::from_utf8_lossy(&player.request.caller.remote_addr);
                 let why =
                     format!("a player has come through {MAX_HOPS} relays already, client: {from}");

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::target::Target;
 use crate::nginx::clock;
 use crate::nginx::log;
+use crate::stream_request::StreamRequest;
 
 /// A relay that goes on failing is logged once in so many milliseconds.
 const AGAIN_MS: u64 = 60_000;
@@ -54,6 +55,8 @@ impl State {
 pub struct Report {
     name: Rc<str>,
     state: Rc<State>,
+    /// nginx's number of the connection that the relay is for now; 0 = nobody's.
+    client: Cell<usize>,
 }
 
 impl Report {
@@ -65,20 +68,33 @@ impl Report {
             }
             let name: Rc<str> = name.into();
             let state = known.entry(name.clone()).or_default().clone();
-            Report { name, state }
+            Report { name, state, client: Cell::new(0) }
         })
+    }
+
+    /// Whom the relay is for from now on.
+    pub fn speaks_for(&self, request: &StreamRequest) {
+        self.client.set(request.caller.connection);
+    }
+
+    /// What lines begin with, as nginx begins those of a connection.
+    fn begin(&self) -> String {
+        match self.client.get() {
+            0 => "rtmp:".into(),
+            number => format!("*{number} rtmp:"),
+        }
     }
 
     /// An attempt failed, or a relay that worked broke; `next` is what follows.
     pub fn failed(&self, relay: &str, target: Option<&Target>, what: &str, next: fmt::Arguments) {
         let state = &self.state;
         state.failing.set(true);
-        let log = log::cycle();
+        let (log, begin) = (log::cycle(), self.begin());
         if state.is_recent() || !may_say() {
             state.unsaid.set(state.unsaid.get().saturating_add(1));
             match target {
-                Some(target) => log::debug!(log, "rtmp: {relay} {target}: {what}; {next}"),
-                None => log::debug!(log, "rtmp: {relay} nowhere: {what}; {next}"),
+                Some(target) => log::debug!(log, "{begin} {relay} {target}: {what}; {next}"),
+                None => log::debug!(log, "{begin} {relay} nowhere: {what}; {next}"),
             }
             return;
         }
@@ -90,16 +106,17 @@ impl Report {
             n => format!("; {n} failures before it were not logged"),
         };
         match target {
-            Some(target) => log::error!(log, "rtmp: {relay} {target}: {what}; {next}{before}"),
-            None => log::error!(log, "rtmp: {relay} nowhere: {what}; {next}{before}"),
+            Some(target) => log::error!(log, "{begin} {relay} {target}: {what}; {next}{before}"),
+            None => log::error!(log, "{begin} {relay} nowhere: {what}; {next}{before}"),
         }
     }
 
     /// It works. One that has failed has to work for a while before that is said.
     pub fn established(&self, relay: &str, target: &Target) {
+        let begin = self.begin();
         match self.state.failing.get() {
-            false => log::notice!(log::cycle(), "rtmp: {relay} {target}: established"),
-            true => log::debug!(log::cycle(), "rtmp: {relay} {target}: established"),
+            false => log::notice!(log::cycle(), "{begin} {relay} {target}: established"),
+            true => log::debug!(log::cycle(), "{begin} {relay} {target}: established"),
         }
     }
 
@@ -109,13 +126,13 @@ impl Report {
         if !state.failing.replace(false) || !state.told.replace(false) || !may_say() {
             return;
         }
-        let log = log::cycle();
+        let (log, begin) = (log::cycle(), self.begin());
         match state.unsaid.take() {
-            0 => log::notice!(log, "rtmp: {relay} {target}: established again"),
+            0 => log::notice!(log, "{begin} {relay} {target}: established again"),
             n => {
                 log::notice!(
                     log,
-                    "rtmp: {relay} {target}: established again, after {n} more failures"
+                    "{begin} {relay} {target}: established again, after {n} more failures"
                 );
             }
         }
@@ -123,7 +140,8 @@ impl Report {
 
     /// It has ended as it should.
     pub fn ended(&self, relay: &str, target: &Target, what: &str) {
-        log::info!(log::cycle(), "rtmp: {relay} {target}: ended: {what}");
+        let begin = self.begin();
+        log::info!(log::cycle(), "{begin} {relay} {target}: ended: {what}");
     }
 }
 
