@@ -23,7 +23,7 @@ pub struct AdmittedPublisher {
     pub publication: Publication,
     _pushes: Option<PushShare>,
     _known: SourceHold,
-    _admitted: Admitted,
+    admitted: Admitted,
     _counted: Places,
 }
 
@@ -32,11 +32,23 @@ pub struct AdmittedPlayer {
     pub stream: Rc<Stream>,
     seat: Seat,
     _interest: Rc<Interest>,
-    _admitted: Admitted,
+    admitted: Admitted,
     _counted: Places,
 }
 
+impl AdmittedPublisher {
+    /// Says why it ends, before it is dropped.
+    pub fn ends(&self, why: &str) {
+        self.admitted.ends(why);
+    }
+}
+
 impl AdmittedPlayer {
+    /// Says why it ends, before it is dropped.
+    pub fn ends(&self, why: &str) {
+        self.admitted.ends(why);
+    }
+
     /// `sink` is to be told what becomes of the player.
     pub fn attend(&self, sink: Rc<dyn Sink>) {
         self.seat.attend(Rc::downgrade(&sink));
@@ -59,7 +71,7 @@ pub async fn publish(
         publication,
         _pushes: pushes,
         _known: known,
-        _admitted: admitted,
+        admitted,
         _counted: counted,
     })
 }
@@ -90,7 +102,7 @@ pub async fn play(request: &Rc<StreamRequest>) -> Result<AdmittedPlayer, Refusal
     let interest = directory::interest(&request.key);
     admitted.enter_stream(request);
     let seat = pulls::join(request, &stream);
-    Ok(AdmittedPlayer { stream, seat, _interest: interest, _admitted: admitted, _counted: counted })
+    Ok(AdmittedPlayer { stream, seat, _interest: interest, admitted, _counted: counted })
 }
 
 fn access(request: &StreamRequest, kind: Kind) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@
 //! that it may play; the FLV begins with the first frames, which tell what there is in it.
 
 mod cors;
+mod ending;
 mod location;
 pub mod module;
 mod path;
@@ -12,6 +13,7 @@ mod upgrade;
 mod websocket;
 mod wrap;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use live::Key;
@@ -120,6 +122,7 @@ fn stream_request_of(request: &Request, location: &FlvLive) -> Option<StreamRequ
             hops,
             via: request.field(VIA_FIELD).unwrap_or_default().into(),
         }),
+        reason: OnceCell::new(),
     })
 }
 

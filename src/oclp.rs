@@ -57,6 +57,13 @@ pub async fn play(request: &Rc<StreamRequest>) -> Result<Admitted, Refusal> {
 }
 
 impl Admitted {
+    /// Says why the client leaves, before this is dropped.
+    pub fn ends(&self, why: &str) {
+        if let Some(ongoing) = &self.ongoing {
+            ongoing.ends(why);
+        }
+    }
+
     /// The client is in the stream.
     pub fn enter_stream(&mut self, request: &Rc<StreamRequest>) {
         self.staying = stream::enter(request);

@@ -5,6 +5,7 @@ pub mod attempts;
 mod name;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -38,6 +39,8 @@ pub struct StreamRequest {
     /// The query behind the stream's name.
     pub args: Box<[u8]>,
     pub caller: Rc<Caller>,
+    /// Why it has ended, for whoever is told of the end.
+    pub reason: OnceCell<Box<str>>,
 }
 
 /// Who asks: the same for all that a connection asks for.
@@ -120,6 +123,7 @@ impl StreamRequest {
 impl Vars for StreamRequest {
     fn get(&self, var: &Var) -> Cow<'_, [u8]> {
         let text: &[u8] = match var {
+            Var::FinalizeReason => self.reason.get().map_or(b"", |why| why.as_bytes()),
             Var::App => &self.key.app,
             Var::Name => &self.key.name,
             Var::Args => &self.args,

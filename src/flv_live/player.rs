@@ -83,9 +83,11 @@ enum Why {
 
 /// A client that plays a stream over HTTP. It lives as long as its request.
 pub struct Player {
-    request: Request,
+    pub(super) request: Request,
     this: Weak<Player>,
-    stream_request: Rc<StreamRequest>,
+    pub(super) stream_request: Rc<StreamRequest>,
+    /// When it came, in the loop's milliseconds.
+    pub(super) came: u64,
     wrap: Wrap,
     /// What the client is allowed is being decided.
     decision: RefCell<Option<Task>>,
@@ -121,6 +123,7 @@ impl Player {
                 request,
                 this: this.clone(),
                 stream_request: Rc::new(stream_request),
+                came: clock::now(),
                 decision: RefCell::default(),
                 playing: RefCell::default(),
                 progress: Cell::new(Progress::Undecided),
@@ -144,7 +147,10 @@ impl Player {
             let stream_request = &player.stream_request;
             if player.request.method() == NGX_HTTP_HEAD as usize {
                 return match admission::may_play(stream_request).await {
-                    Ok(_) => player.begin(),
+                    Ok(_) => {
+                        player.leaves("answered");
+                        player.begin();
+                    }
                     Err(refusal) => player.refuse(refusal),
                 };
             }
@@ -158,10 +164,14 @@ impl Player {
 
     fn refuse(&self, refusal: Refusal) {
         let (status, why) = match refusal {
-            Refusal::TooMany(_) => return self.request.finalize(TOO_MANY),
+            Refusal::TooMany(why) => {
+                self.leaves(format!("refused: {why}"));
+                return self.request.finalize(TOO_MANY);
+            }
             Refusal::Forbidden(why) => (NGX_HTTP_FORBIDDEN as ngx_int_t, why),
             Refusal::NotFound(why) | Refusal::BadName(why) => (NOT_FOUND, why),
         };
+        self.leaves(format!("refused: {why}"));
         self.log(format_args!("refused: {why}"));
         self.request.finalize(status);
     }
@@ -268,6 +278,7 @@ impl Player {
             Input::Over(rc) => self.request.finalize(rc),
             Input::Closes(payload) => self.close(websocket::close_back(&payload)),
             Input::Broken(what) => {
+                self.leaves(format!("sent {what}"));
                 self.log(format_args!("sent {what}"));
                 self.close(websocket::close(CloseCode::Protocol, ""));
             }
@@ -290,10 +301,12 @@ impl Player {
             Why::Unpublished => (CloseCode::Away, "ended", "the publisher has left"),
             Why::Ended(End::Failed(_)) => return self.request.finalize(NGX_ERROR as ngx_int_t),
             Why::Ended(end) => {
+                self.leaves(end.why());
                 self.log(format_args!("closed: {}", end.why()));
                 return self.request.finalize(NGX_ERROR as ngx_int_t);
             }
         };
+        self.leaves(format!("{what}: {why}"));
         self.log(format_args!("{what}: {why}"));
         match &self.wrap {
             _ if self.progress.get() == Progress::Undecided => self.request.finalize(NOT_FOUND),
@@ -444,6 +457,7 @@ impl Responder for Player {
         self.stop_waiting();
         self.timer.cancel();
         self.soon.cancel();
+        self.log_access();
         self.decision.take();
         self.playing.take();
     }

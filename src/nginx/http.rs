@@ -7,4 +7,4 @@ mod output;
 mod request;
 
 pub use answer::Head;
-pub use request::{Request, Responder};
+pub use request::{Ended, Request, Responder};

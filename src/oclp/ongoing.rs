@@ -57,6 +57,11 @@ impl Ongoing {
         }
     }
 
+    /// Says why the client leaves; the first reason counts.
+    pub fn ends(&self, why: &str) {
+        let _ = self.notice.request.reason.set(why.into());
+    }
+
     /// Holds `staying` until the server knows of this end.
     pub fn hold_until_done(&mut self, staying: Option<Rc<Staying>>) {
         self.then = staying;

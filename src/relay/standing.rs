@@ -1,5 +1,6 @@
 //! What stands for a client in a pull that goes on without one: `pull … static`.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use live::Key;
@@ -35,5 +36,6 @@ pub fn static_request(server: &Rc<ServerConf>, app: &Rc<AppConf>, name: &[u8]) -
         },
         args: Box::default(),
         caller: Rc::new(Caller { scheme: "rtmp", ..Caller::default() }),
+        reason: OnceCell::new(),
     }
 }

@@ -96,7 +96,9 @@ impl Session {
         self.ending.take();
         for stream in self.streams.take().take() {
             stream.telling.take();
-            drop(stream.role.take());
+            let role = stream.role.take();
+            role.ends(&self.reason.borrow());
+            drop(role);
         }
         let named =
             self.stream_request.borrow().as_ref().map(|stream_request| stream_request.app.clone());
@@ -112,6 +114,10 @@ impl Session {
         let left = !self.reason.borrow().is_empty() && matches!(reason, Reason::ClientClosed);
         if !left {
             self.reason.replace(reason.to_string());
+        }
+        if let Some(request) = &*self.stream_request.borrow() {
+            // one whose decision is not made yet is told of as well
+            let _ = request.reason.set(self.reason.borrow().as_str().into());
         }
         let line = self.line(reason);
         match reason {

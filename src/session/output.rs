@@ -93,6 +93,11 @@ impl Session {
         stream.media.set(None);
         stream.no_source_since.set(None);
         let role = stream.role.take();
+        // whoever plays something else has stopped
+        role.ends(match self.reason.borrow().as_str() {
+            "" => "stopped",
+            why => why,
+        });
         match role {
             Role::None => (),
             Role::Publisher(publishing) => {

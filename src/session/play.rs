@@ -97,11 +97,7 @@ impl Session {
         if stream.filter.get() != Filter::ALL {
             subscription.set_filter(stream.filter.get(), clock::now());
         }
-        stream.role.replace(Role::Player(Viewer {
-            subscription,
-            stream_request,
-            _playing: playing,
-        }));
+        stream.role.replace(Role::Player(Viewer { subscription, stream_request, playing }));
         self.arm_timer();
     }
 

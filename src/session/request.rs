@@ -1,5 +1,6 @@
 //! The stream that a client asks for.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use live::Key;
@@ -37,6 +38,7 @@ impl Session {
             key,
             args: args.into(),
             caller: client.caller.clone(),
+            reason: OnceCell::new(),
         });
         self.stream_request.replace(Some(stream_request.clone()));
         Ok(stream_request)

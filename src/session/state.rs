@@ -204,7 +204,18 @@ pub enum Role {
 pub struct Viewer {
     pub subscription: Subscription,
     pub stream_request: Rc<StreamRequest>,
-    pub _playing: AdmittedPlayer,
+    pub playing: AdmittedPlayer,
+}
+
+impl Role {
+    /// Says why it ends, before it is dropped.
+    pub fn ends(&self, why: &str) {
+        match self {
+            Role::None => (),
+            Role::Publisher(publishing) => publishing.ends(why),
+            Role::Player(viewer) => viewer.playing.ends(why),
+        }
+    }
 }
 
 /// One message stream.

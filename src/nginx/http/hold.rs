@@ -158,7 +158,7 @@ unsafe extern "C" fn on_cleanup(data: *mut c_void) {
         // SAFETY: `hold` has put the context there, which lives as long as the request's pool.
         let context = unsafe { &*data.cast::<Context>() };
         let responder = context.responder.clone();
-        if context.request.0.r.take().is_some() {
+        if context.request.end().is_some() {
             responder.gone();
         }
     });

@@ -32,9 +32,22 @@ pub(super) struct Inner {
     pub(super) r: Cell<Option<NonNull<ngx_http_request_t>>>,
     pub(super) output: RefCell<Output>,
     pub(super) filters: Cell<Filters>,
+    ended: Cell<Ended>,
     pub(super) subrequests: OnceCell<Event>,
     /// When the client has to have taken something: nginx clears what a timer was set to.
     pub(super) send_by: Cell<u64>,
+}
+
+/// What there is to be told of a request that has ended.
+#[derive(Clone, Copy, Default)]
+pub struct Ended {
+    /// Bytes of the request, and of the answer as far as it has gone out.
+    pub received: u64,
+    pub sent: u64,
+    /// The client has taken nothing for `send_timeout`.
+    pub timed_out: bool,
+    /// nginx has closed the connection: the worker leaves.
+    pub shut_down: bool,
 }
 
 /// What nginx's filters were seen to make of the body.
@@ -66,6 +79,7 @@ impl Request {
             r: Cell::new(Some(r)),
             output: RefCell::default(),
             filters: Cell::new(Filters::Unknown),
+            ended: Cell::default(),
             subrequests: OnceCell::new(),
             send_by: Cell::default(),
         }))
@@ -115,9 +129,29 @@ impl Request {
         }
     }
 
+    /// What there was to be told of the request when it ended.
+    pub fn ended(&self) -> Ended {
+        self.0.ended.get()
+    }
+
+    /// The request ends: nothing can be asked of it any more.
+    pub(super) fn end(&self) -> Option<*mut ngx_http_request_t> {
+        self.0.ended.set(self.get(|r| {
+            // SAFETY: a live request has a connection.
+            let c = unsafe { &*r.connection };
+            Ended {
+                received: r.request_length as u64,
+                sent: c.sent as u64,
+                timed_out: c.timedout() != 0,
+                shut_down: c.close() != 0,
+            }
+        }));
+        self.0.r.take().map(NonNull::as_ptr)
+    }
+
     /// Parts the request from its responder.
     fn let_go(&self) -> Option<*mut ngx_http_request_t> {
-        let r = self.0.r.take()?.as_ptr();
+        let r = self.end()?;
         // SAFETY: the request is live.
         let responder = unsafe { context(r).map(|context| context.responder.clone()) };
         if let Some(responder) = responder {
