@@ -283,6 +283,8 @@ sub rtmp_chunk {
 sub read_message {
 	my ($self, $timeout) = @_;
 
+	my $kept = shift @{$self->{kept} // []};
+	return $kept if $kept;
 	my $deadline = time() + ($timeout // $self->{timeout});
 	while (1) {
 		my $message = $self->_next_message();
@@ -292,6 +294,17 @@ sub read_message {
 		}
 		$self->receive($deadline) or return;
 	}
+}
+
+# Answers what a client answers by itself, pings above all; what came is kept for those who read.
+sub attend {
+	my ($self) = @_;
+	my @came;
+	{
+		local $self->{kept};
+		while (my $message = $self->read_message(0)) { push @came, $message }
+	}
+	push @{$self->{kept}}, @came;
 }
 
 # The first message that the code likes; those before it are in {skipped}.
