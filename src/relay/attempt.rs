@@ -96,13 +96,6 @@ pub async fn attempt<R: Relay>(
         let failure = match tried.await {
             Tried::Left => return Outcome::Left,
             Tried::Ended { failure, stable } => {
-                // the next attempt begins elsewhere, unless the server said what it did
-                if !failure.is_normal()
-                    && failure.refused.is_none()
-                    && failure.cause.ended_by() != EndedBy::Us
-                {
-                    target.failed();
-                }
                 let next = if failure.is_normal() { begin + number + 1 } else { 0 };
                 return Outcome::Ended(Ended { failure, target, stable, next });
             }
